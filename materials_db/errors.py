@@ -1,0 +1,43 @@
+"""What the database refuses.
+
+    MaterialsDBError
+    ├── NotFoundError        no record of that id
+    ├── ConflictError        it exists with other content, or its state has moved on
+    ├── IntegrityError       it points at nothing, or breaks a rule
+    ├── DamagedLogError      the audit log does not verify
+    ├── DamagedFileError     a raw file is not what its name says
+    ├── NewerDatabaseError   made by a newer labctl
+    └── FormulaError         not a formula that can be trusted
+"""
+
+
+class MaterialsDBError(Exception):
+    """The database refused."""
+
+
+class NotFoundError(MaterialsDBError):
+    """No record of that id."""
+
+
+class ConflictError(MaterialsDBError):
+    """A record exists with other content, or its state has moved on."""
+
+
+class IntegrityError(MaterialsDBError):
+    """A record points at something that is not there, or breaks a rule."""
+
+
+class DamagedLogError(MaterialsDBError):
+    """The audit log does not verify: a line was changed, removed or put in another order."""
+
+
+class DamagedFileError(MaterialsDBError):
+    """A raw file is missing or its bytes have changed."""
+
+
+class NewerDatabaseError(MaterialsDBError):
+    """The database was made by a newer labctl. Nothing was touched."""
+
+
+class FormulaError(MaterialsDBError, ValueError):
+    """A formula that cannot be trusted."""
