@@ -1,0 +1,43 @@
+"""A composition and its process settings: what an experiment sets out to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+Setting = float | int | str  #: value of one process parameter, in the unit its parameter states
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A composition on the dispenser's grid, with process settings.
+
+    Parameters
+    ----------
+    fractions
+        Exact share of each component; sums to 1, or is empty when only process settings
+        vary. Components that are absent may be left out: they are dropped here.
+    process
+        Value of each process parameter by name.
+    """
+
+    fractions: Mapping[str, Fraction] = field(default_factory=dict)
+    process: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        present = {name: Fraction(f) for name, f in self.fractions.items() if f != 0}
+        if any(f < 0 for f in present.values()):
+            raise ValueError(f"a share below 0 in {present}")
+        if present and sum(present.values()) != 1:
+            raise ValueError(f"shares sum to {float(sum(present.values()))}, not 1")
+        object.__setattr__(self, "fractions", dict(sorted(present.items())))
+        object.__setattr__(self, "process", dict(sorted(self.process.items())))
+
+    @property
+    def key(self) -> tuple[tuple[tuple[str, Fraction], ...], tuple[tuple[str, Setting], ...]]:
+        """What makes two candidates the same."""
+        return tuple(self.fractions.items()), tuple(self.process.items())
+
+    def __hash__(self) -> int:
+        return hash(self.key)
