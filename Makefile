@@ -1,0 +1,60 @@
+# Two commands do all the set-up: make demo, make test. Plain python3 is enough; uv is used where it is installed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?= demo-lab
+JOBS   ?= 2
+
+.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best clean
+.DEFAULT_GOAL := check
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "labctl needs Python 3.11, 3.12 or 3.13; this is %d.%d. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
+	@if command -v uv >/dev/null; then uv venv -q --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) && uv pip install -q --python $(BIN)/python -c constraints.txt -e .; \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .; fi
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@if command -v uv >/dev/null; then uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,postgres]'; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,postgres]'; fi
+	@touch $@
+
+demo: $(VENV)/.run  ## a self-driving lab finds a battery electrolyte, in accelerated lab time
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh "$(DEMO)"
+
+test: $(VENV)/.dev  ## all tests
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+
+check: format lint types imports test  ## what must hold before anything lands
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	@$(BIN)/lint-imports
+
+bench: bench-start bench-optimizer-time bench-loop bench-memory bench-best  ## all figures of benchmarks/
+
+bench-start: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench_start.py
+
+bench-loop: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench_loop.py
+
+bench-optimizer-time: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench_optimizer_time.py
+
+bench-memory: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench_memory.py
+
+bench-best: $(VENV)/.dev
+	@$(BIN)/python benchmarks/bench_best.py
+
+clean:
+	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

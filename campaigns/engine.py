@@ -1,0 +1,71 @@
+"""The seam to durable execution: the same step gives the same answer, also after a crash.
+
+A workflow is a plain async function whose first argument is `Steps`. Everything that it
+does to the world goes through them, in an order that depends only on their answers: after
+a crash the function is called again, recorded steps answer from the record, and it goes on
+where it stood. A step whose answer was not yet recorded is tried again, so every act must
+be harmless to repeat; for matter, `instruments.host` sees to that.
+
+Two engines pass one suite: `campaigns.engines.inline` for tests and forecasts, and
+`campaigns.engines.durable` on a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from materials_db.store import Transaction
+
+Json = Any  #: dict, list, str, int, float, bool or None, all the way down
+Act = Callable[..., Awaitable[Json]]
+Write = Callable[..., Json]  #: first argument is the `Transaction`
+Workflow = Callable[..., Awaitable[Json]]  #: first argument is the `Steps`
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a workflow ended: with an answer, or with an error that nobody expected."""
+
+    answer: Json = None
+    error: str | None = None
+
+
+class EngineError(Exception):
+    """The record of a workflow does not fit its code, or the engine cannot be reached."""
+
+
+class Steps(Protocol):
+    """What a workflow may do."""
+
+    async def run(self, name: str, act: Act, *args: Json) -> Json:
+        """Call `act(*args)` once and record its answer. Repeated if the crash came first."""
+
+    async def record(self, name: str, write: Write, *args: Json) -> Json:
+        """Call `write(transaction, *args)`; its rows and the step's record commit together."""
+
+    async def begin(self, workflow: str, id: str, *args: Json) -> None:
+        """Start another workflow that lives on its own. The same id starts only once."""
+
+    async def first(self, ids: Sequence[str]) -> str:
+        """Wait until one of these workflows has ended; its id."""
+
+
+class Engine(Protocol):
+    """Runs workflows."""
+
+    async def open(self) -> None:
+        """Begin to work, first with what an earlier process left unfinished."""
+
+    async def close(self) -> None:
+        """Stop at once. What was under way goes on at the next `open`."""
+
+    async def submit(self, workflow: str, id: str, *args: Json) -> None:
+        """Start a workflow. The same id starts only once."""
+
+    async def ended(self, id: str) -> Ended | None:
+        """How that workflow ended; None while it has not, or was never begun."""
+
+
+Workflows = Mapping[str, Workflow]

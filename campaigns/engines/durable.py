@@ -1,0 +1,166 @@
+"""The engine that survives: DBOS on the lab's own database.
+
+The rules that it keeps are in docs/decisions/0002-engine.md. In short: one live process per
+database (the caller holds the lock), a pinned application version so that an upgrade does
+not orphan running campaigns, JSON instead of pickle in the record, and app rows and step
+records in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dbos import DBOS, DBOSClient, Serializer, SetWorkflowID, SQLAlchemyDatasource, run_dbos_database_migrations
+
+from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
+from materials_db.store import Transaction
+
+APP = "labctl"
+VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no longer be replayed
+CONTROL = "control"  #: the queue of campaigns and experiments
+
+
+class JsonSerializer(Serializer):
+    """JSON only: what is in the database is data, never code."""
+
+    def serialize(self, data: Any) -> str:
+        if isinstance(data, BaseException):
+            data = {"error": f"{type(data).__name__}: {data}"}
+        return json.dumps(data, allow_nan=False)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "labctl_json"
+
+
+class DurableEngine:
+    """Runs workflows on DBOS.
+
+    Parameters
+    ----------
+    workflows
+        By name; the names are in the record, so they never change.
+    url
+        Database, as SQLAlchemy writes it.
+    bind
+        Makes a `Transaction` of the SQLAlchemy session that DBOS will commit.
+    executor_id
+        Stable name of this worker; at most one live process may use it.
+    poll_s
+        Wall seconds between looks at the queue.
+    """
+
+    def __init__(
+        self,
+        workflows: Workflows,
+        url: str,
+        *,
+        bind: Callable[[Any], Transaction],
+        executor_id: str = "labctl",
+        poll_s: float = 0.05,
+    ) -> None:
+        self.workflows = workflows
+        self.url = url
+        self.bind = bind
+        self.executor_id = executor_id
+        self.poll_s = poll_s
+        self.registered: dict[str, Any] = {}
+        self.datasource: Any = None
+
+    async def open(self) -> None:
+        """Migrate the engine's tables, recover what is pending, begin to work."""
+        quiet_logger()
+        DBOS.destroy(destroy_registry=True)
+        DBOS(
+            config={
+                "name": APP,
+                "system_database_url": self.url,
+                "executor_id": self.executor_id,
+                "application_version": VERSION,
+                "serializer": JsonSerializer(),
+                "log_level": "CRITICAL",
+                "notification_listener_polling_interval_sec": 0.2,
+            }
+        )
+        for name, workflow in self.workflows.items():
+            self.registered[name] = self._register(name, workflow)
+        await asyncio.to_thread(run_dbos_database_migrations, self.url)
+        self.datasource = SQLAlchemyDatasource.create(self.url, serializer=JsonSerializer())
+        DBOS.launch()
+        await DBOS.register_queue_async(CONTROL, polling_interval_sec=self.poll_s)
+
+    def _register(self, name: str, workflow: Any) -> Any:
+        async def run(*args: Json) -> Json:
+            return await workflow(DurableSteps(self), *args)
+
+        run.__name__ = run.__qualname__ = name
+        return DBOS.workflow(name=name, max_recovery_attempts=None)(run)
+
+    async def close(self) -> None:
+        """Stop now; DBOS leaves what runs PENDING, and the next `open` recovers it."""
+        await asyncio.to_thread(DBOS.destroy)
+
+    async def submit(self, workflow: str, id: str, *args: Json) -> None:
+        with SetWorkflowID(id):
+            await DBOS.enqueue_workflow_async(CONTROL, self.registered[workflow], *args)
+
+    async def ended(self, id: str) -> Ended | None:
+        status = await DBOS.get_workflow_status_async(id)
+        if status is None or status.status in ("PENDING", "ENQUEUED", "DELAYED"):
+            return None
+        if status.status == "SUCCESS":
+            return Ended(answer=status.output)
+        return Ended(error=str(status.error or status.status))
+
+
+class DurableSteps:
+    """The steps of the workflow that is running in this context."""
+
+    def __init__(self, engine: DurableEngine) -> None:
+        self.engine = engine
+
+    async def run(self, name: str, act: Act, *args: Json) -> Json:
+        return await DBOS.run_step_async({"name": name}, act, *args)
+
+    async def record(self, name: str, write: Write, *args: Json) -> Json:
+        datasource = self.engine.datasource
+        bind = self.engine.bind
+
+        def commit() -> Json:
+            return write(bind(datasource.sql_session()), *args)
+
+        return await asyncio.to_thread(datasource.run_tx_step, {"name": name}, commit)
+
+    async def begin(self, workflow: str, id: str, *args: Json) -> None:
+        await self.engine.submit(workflow, id, *args)
+
+    async def first(self, ids: Sequence[str]) -> str:
+        handles: list[Any] = [await DBOS.retrieve_workflow_async(i, existing_workflow=False) for i in ids]
+        handle = await DBOS.wait_first_async(handles, polling_interval_sec=self.engine.poll_s)
+        return str(handle.workflow_id)
+
+
+def submit_from_outside(url: str, workflow: str, id: str, *args: Json) -> None:
+    """Hand a workflow to the worker that is running in another process."""
+    client = DBOSClient(system_database_url=url, application_name=APP, serializer=JsonSerializer())
+    try:
+        client.enqueue({"workflow_name": workflow, "queue_name": CONTROL, "workflow_id": id}, *args)
+    finally:
+        client.destroy()
+
+
+def quiet_logger() -> None:
+    """Send what DBOS logs to our log alone; without a handler of ours it writes to stderr."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+
+
+__all__ = ["DurableEngine", "EngineError", "JsonSerializer", "submit_from_outside"]
