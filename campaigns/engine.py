@@ -67,5 +67,8 @@ class Engine(Protocol):
     async def ended(self, id: str) -> Ended | None:
         """How that workflow ended; None while it has not, or was never begun."""
 
+    async def under_way(self, prefix: str) -> list[str]:
+        """Ids that begin so, of workflows that were begun and have not ended."""
+
 
 Workflows = Mapping[str, Workflow]

@@ -12,15 +12,17 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dbos import DBOS, DBOSClient, Serializer, SetWorkflowID, SQLAlchemyDatasource, run_dbos_database_migrations
+from dbos import DBOS, DBOSClient, Serializer, SetWorkflowID, SQLAlchemyDatasource
 
 from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
 from materials_db.store import Transaction
 
 APP = "labctl"
 VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no longer be replayed
+UNENDED = ["PENDING", "ENQUEUED", "DELAYED"]
 CONTROL = "control"  #: the queue of campaigns and experiments
 
 
@@ -90,7 +92,6 @@ class DurableEngine:
         )
         for name, workflow in self.workflows.items():
             self.registered[name] = self._register(name, workflow)
-        await asyncio.to_thread(run_dbos_database_migrations, self.url)
         self.datasource = SQLAlchemyDatasource.create(self.url, serializer=JsonSerializer())
         DBOS.launch()
         await DBOS.register_queue_async(CONTROL, polling_interval_sec=self.poll_s)
@@ -104,7 +105,10 @@ class DurableEngine:
 
     async def close(self) -> None:
         """Stop now; DBOS leaves what runs PENDING, and the next `open` recovers it."""
+        loop = asyncio.get_running_loop()
         await asyncio.to_thread(DBOS.destroy)
+        # DBOS lends its own pool to the loop and shuts it down with itself.
+        loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="labctl"))
 
     async def submit(self, workflow: str, id: str, *args: Json) -> None:
         with SetWorkflowID(id):
@@ -112,11 +116,15 @@ class DurableEngine:
 
     async def ended(self, id: str) -> Ended | None:
         status = await DBOS.get_workflow_status_async(id)
-        if status is None or status.status in ("PENDING", "ENQUEUED", "DELAYED"):
+        if status is None or status.status in UNENDED:
             return None
         if status.status == "SUCCESS":
             return Ended(answer=status.output)
         return Ended(error=str(status.error or status.status))
+
+    async def under_way(self, prefix: str) -> list[str]:
+        alive = await DBOS.list_workflows_async(workflow_id_prefix=prefix, status=UNENDED, load_input=False)
+        return [status.workflow_id for status in alive]
 
 
 class DurableSteps:

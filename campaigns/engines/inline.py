@@ -52,6 +52,9 @@ class InlineEngine:
     async def ended(self, id: str) -> Ended | None:
         return self.memory.ended.get(id)
 
+    async def under_way(self, prefix: str) -> list[str]:
+        return [i for i in self.memory.begun if i.startswith(prefix) and i not in self.memory.ended]
+
     async def first(self, ids: Sequence[str]) -> str:
         """Wait for one of these to end."""
         while not (ended := [i for i in ids if i in self.memory.ended]):

@@ -1,0 +1,219 @@
+"""The lab at hand: what the workflows ask for, done with real stores, instruments and optimizers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from campaigns import budget, planning, results
+from campaigns.engine import Json
+from campaigns.history import History
+from campaigns.optimizer import Optimizer
+from campaigns.plan import Plan
+from campaigns.turns import Turns
+from instruments.clock import Clock
+from instruments.contract import Capability, JobRequest, JobResult, JobStatus, SampleAt
+from materials_db import records as db
+from materials_db.store import MaterialsStore, Transaction
+
+T = TypeVar("T")
+ACTOR = "labctl"
+MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
+
+
+class Performer(Protocol):
+    """The part of an instrument's host that a bench needs."""
+
+    def describe(self) -> list[Capability]: ...
+
+    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+        """Submit (idempotent), wait, fetch. Expected faults are values."""
+
+    async def release(self, job_id: str) -> None: ...
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Database work beside the event loop."""
+    return await asyncio.to_thread(work)
+
+
+async def in_line(work: Callable[[], T]) -> T:
+    """Database work on the event loop itself: for memory stores under a virtual clock."""
+    return work()
+
+
+@dataclass
+class Bench:
+    """See module.
+
+    Parameters
+    ----------
+    optimizer
+        Makes the optimizer that a campaign's plan names.
+    registered
+        Id of the instrument row of each instrument's name.
+    offload
+        How blocking database work is run: `in_thread` or `in_line`.
+    patience_s
+        Wall seconds between tries to reach a device that holds a running job.
+    """
+
+    store: MaterialsStore
+    hosts: Mapping[str, Performer]
+    clock: Clock
+    site: str
+    simulated: bool
+    optimizer: Callable[[Plan], Optimizer]
+    registered: Mapping[str, str]
+    turns: Turns = field(default_factory=Turns)
+    offload: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread
+    patience_s: float = 5.0
+    _plans: dict[str, Plan] = field(default_factory=dict)
+    _histories: dict[str, History] = field(default_factory=dict)
+
+    async def transact(self, work: Callable[..., T], *args: Any) -> T:
+        """`work(transaction, *args)` in a transaction of its own."""
+
+        def commit() -> T:
+            with self.store.transaction() as tx:
+                return work(tx, *args)
+
+        answer: T = await self.offload(commit)
+        return answer
+
+    @property
+    def capabilities(self) -> dict[str, list[Capability]]:
+        """What each instrument can do."""
+        return {name: host.describe() for name, host in self.hosts.items()}
+
+    # -- propose ------------------------------------------------------------------------
+
+    async def propose(self, campaign_id: str, flying: Sequence[str]) -> Json:
+        """What to make next: proposals, or why to end once nothing is in flight."""
+        campaign, plan, history = await self.transact(self._state, campaign_id)
+        why = self._stop(campaign, plan, history)
+        room = plan.in_flight - len(flying)
+        if plan.limits.experiments is not None:
+            room = min(room, plan.limits.experiments - history.used.experiments)
+        if why or room <= 0:
+            return planning.choice([], why or ("done", "waiting for experiments in flight"))
+        found = await self.offload(lambda: self._ask(plan, history, room))
+        return planning.choose(plan, history, found, self.capabilities, await self.transact(planning.prices))
+
+    def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History]:
+        campaign = tx.get(db.Campaign, campaign_id)
+        plan = self._plans.setdefault(campaign_id, Plan.of(campaign))
+        history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
+        history.refresh(tx)
+        return campaign, plan, history
+
+    def _stop(self, campaign: db.Campaign, plan: Plan, history: History) -> tuple[str, str] | None:
+        """State and reason to end with, None to go on."""
+        if campaign.wanted == "stop":
+            return "stopped", "stopped by request"
+        if campaign.wanted == "pause":
+            return "paused", "paused by request"
+        if history.machine_failures >= MACHINE_FAILURES:
+            return "paused", f"{history.machine_failures} experiments in a row were lost to machines, not to the material"
+        used = budget.Used(
+            experiments=history.used.experiments,
+            time_s=(self.clock.now() - campaign.created_at).total_seconds(),
+            money=history.used.money,
+            stock_mg=history.used.stock_mg,
+        )
+        gains = [history.gains[n] for n in sorted(history.gains)]
+        reason = (
+            (plan.stop_at_target and budget.target_reached(plan.objective, list(history.observations.values())))
+            or budget.exhausted(plan.limits, used)
+            or budget.nothing_to_gain(plan.gain_threshold, plan.patience, gains)
+        )
+        return ("done", reason) if reason else None
+
+    def _ask(self, plan: Plan, history: History, n: int) -> list[Any]:
+        return self.optimizer(plan).propose(
+            plan.space, plan.objective, list(history.observations.values()), history.pending, n, plan.seed
+        )
+
+    # -- plan, close: written together with the engine's record ---------------------------
+
+    def plan(self, tx: Transaction, campaign_id: str, proposals: list[dict[str, Any]]) -> Json:
+        """Write down the experiments to come, with all that their jobs will be asked."""
+        plan = self._plans.get(campaign_id) or Plan.of(tx.get(db.Campaign, campaign_id))
+        return planning.write(
+            tx, campaign_id, plan, proposals, at=self.clock.now(), site=self.site, simulated=self.simulated
+        )
+
+    def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
+        """The campaign rests: done, stopped or paused."""
+        at = self.clock.now()
+        ended = None if state == "paused" else at
+        tx.move(
+            db.Campaign, campaign_id, at=at, actor=ACTOR, was=["running"], state=state, reason=reason, ended_at=ended
+        )
+        self._histories.pop(campaign_id, None)
+        self._plans.pop(campaign_id, None)
+        return state
+
+    def next_segment(self, tx: Transaction, campaign_id: str) -> Json:
+        """Id of the workflow that carries the campaign on."""
+        return segment_id(tx, campaign_id)
+
+    # -- perform --------------------------------------------------------------------------
+
+    async def perform(self, job_id: str) -> Json:
+        """Have one job done, whatever happened to an earlier try of this step."""
+        job, step = await self.transact(results.job_and_step, job_id)
+        if job.state in results.FINAL:
+            return await self.transact(results.answer, job)
+        instrument = await self.turns.take(step["instruments"], job.experiment_id)
+        started = await self.transact(self._start, job_id, instrument)
+        if started is not None:
+            self.turns.release(step["releases"], job.experiment_id)
+            return started
+        status, result = await self._act(job, instrument)
+        answer = await self.transact(self._finish, job_id, instrument, status, result)
+        await self.hosts[instrument].release(job_id)
+        self.turns.release(answer["released"], job.experiment_id)
+        return answer
+
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> Json | None:
+        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
+
+    async def _act(self, job: db.Job, instrument: str) -> tuple[JobStatus, JobResult | None]:
+        """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
+        request = JobRequest(
+            job_id=job.id,
+            capability=job.capability,
+            params=job.params,
+            samples=(SampleAt(sample_id=job.sample_id),),
+        )
+        status, result = await self.hosts[instrument].perform(request)
+        while not status.state.final:
+            await self.transact(results.tell, job.id, f"{instrument}: {status.message}", self.clock.now())
+            await asyncio.sleep(self.patience_s)
+            status, result = await self.hosts[instrument].perform(request)
+        return status, result
+
+    def _finish(
+        self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
+    ) -> Json:
+        capability = next(
+            c for c in self.hosts[instrument].describe() if c.name == tx.get(db.Job, job_id).capability
+        )
+        return results.finish(
+            tx,
+            job_id,
+            instrument,
+            status,
+            result,
+            physical=capability.physical,
+            instrument_id=self.registered[instrument],
+            at=self.clock.now(),
+        )
+
+
+def segment_id(tx: Transaction, campaign_id: str) -> str:
+    """A fresh workflow id for this campaign: the campaign's, with a running number."""
+    return f"{campaign_id}#{tx.next_number(f'segment of {campaign_id}')}"

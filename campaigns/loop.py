@@ -1,0 +1,56 @@
+"""The life of a campaign and of an experiment, as durable workflows.
+
+Keep them thin: what is recorded here is replayed after a crash, so a change of the order
+of steps breaks campaigns that are under way. What is decided, and how, is in `bench`.
+"""
+
+from __future__ import annotations
+
+from campaigns.bench import Bench
+from campaigns.engine import Json, Steps, Workflow
+
+EPOCH = 100  #: experiments planned by one workflow before a fresh one takes over, so that replay stays short
+
+
+async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: list[str]) -> str:
+    """Propose, make and measure, ask whether to stop. `flying` are experiments under way."""
+    planned = 0
+    while True:
+        choice = await steps.run("propose", bench.propose, campaign_id, flying)
+        if choice["proposals"]:
+            new = await steps.record("plan", bench.plan, campaign_id, choice["proposals"])
+            for experiment in new:
+                await steps.begin("experiment", experiment["id"], experiment["id"], experiment["jobs"])
+            flying = [*flying, *(experiment["id"] for experiment in new)]
+            planned += len(new)
+        if not flying:
+            return str(await steps.record("close", bench.close, campaign_id, choice["end"], choice["reason"]))
+        if planned >= EPOCH:
+            segment = await steps.record("segment", bench.next_segment, campaign_id)
+            await steps.begin("campaign", segment, campaign_id, flying)
+            return f"goes on as {segment}"
+        ended = await steps.first(flying)
+        flying = [id for id in flying if id != ended]
+
+
+async def run_experiment(steps: Steps, bench: Bench, experiment_id: str, jobs: list[str]) -> str:
+    """Carry one candidate through its jobs; a step that may safely be repeated comes as a new job."""
+    for job in jobs:
+        answer = await steps.run(job, bench.perform, job)
+        while answer["verdict"] == "again":
+            answer = await steps.run(answer["job"], bench.perform, answer["job"])
+        if answer["verdict"] != "done":
+            return str(answer["verdict"])
+    return "done"
+
+
+def workflows(bench: Bench) -> dict[str, Workflow]:
+    """The workflows by the names under which they are on record."""
+
+    async def campaign(steps: Steps, campaign_id: str, flying: list[str]) -> Json:
+        return await run_campaign(steps, bench, campaign_id, flying)
+
+    async def experiment(steps: Steps, experiment_id: str, jobs: list[str]) -> Json:
+        return await run_experiment(steps, bench, experiment_id, jobs)
+
+    return {"campaign": campaign, "experiment": experiment}

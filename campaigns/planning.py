@@ -1,0 +1,208 @@
+"""From proposals to experiments: what each will cost, and the rows that plan it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from campaigns import budget
+from campaigns.candidate import Candidate
+from campaigns.engine import Json
+from campaigns.experiment import composition_rows
+from campaigns.history import History
+from campaigns.optimizer import Proposal
+from campaigns.plan import Plan
+from campaigns.recipe import Recipe, resolve
+from instruments.contract import Capability
+from materials_db import records as db
+from materials_db.store import Transaction
+
+ACTOR = "labctl"
+
+
+def choice(proposals: list[dict[str, Any]], end: tuple[str, str]) -> Json:
+    """What `propose` answers: what to make, and how the campaign ends once nothing is in flight."""
+    return {"proposals": proposals, "end": end[0], "reason": end[1]}
+
+
+def prices(tx: Transaction) -> dict[str, float]:
+    """Price of each feedstock per mg, from the newest lot that states one."""
+    lots = tx.find(db.Lot, order="received_at")
+    return {lot.component: lot.price_per_g / 1000 for lot in lots if lot.price_per_g is not None}
+
+
+def choose(
+    plan: Plan,
+    history: History,
+    found: Sequence[Proposal],
+    capabilities: Mapping[str, Sequence[Capability]],
+    price_per_mg: Mapping[str, float],
+) -> Json:
+    """The proposals that can be paid for, with their recipes, as they go on record."""
+    if not found:
+        return choice([], ("done", "no candidate is left in the space"))
+    used, chosen = history.used, []
+    for number, proposal in enumerate(found, start=history.used.experiments + 1):
+        recipe = resolve(plan.spec, proposal.candidate, capabilities)
+        cost = cost_of(recipe, price_per_mg)
+        refusal = budget.affordable(plan.limits, used, cost)
+        if refusal:
+            return choice(chosen, ("done", refusal))
+        used = budget.add(used, cost)
+        chosen.append(proposal_json(number, proposal, recipe, cost, digest(history)))
+    return choice(chosen, ("done", "waiting for experiments in flight"))
+
+
+def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float]) -> budget.Cost:
+    """Feedstock that the recipe asks for, and what it is worth."""
+    masses = recipe.masses_mg
+    return budget.Cost(money=sum(mg * price_per_mg.get(name, 0.0) for name, mg in masses.items()), stock_mg=masses)
+
+
+def digest(history: History) -> str:
+    """What the proposal was decided on, as a SHA-256: the observations in the order of their numbers."""
+    text = repr([history.observations[n] for n in sorted(history.observations)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def proposal_json(number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str) -> Json:
+    """A proposal with all that planning it needs, as plain JSON."""
+    candidate = proposal.candidate
+    return {
+        "number": number,
+        "fractions": {name: str(f) for name, f in candidate.fractions.items()},
+        "process": dict(candidate.process),
+        "reason": proposal.reason,
+        "predicted": proposal.predicted,
+        "predicted_u": proposal.predicted_u,
+        "gain": proposal.gain,
+        "history_sha256": history_sha256,
+        "steps": [step.json() for step in recipe.steps],
+        "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg)},
+    }
+
+
+def write(
+    tx: Transaction,
+    campaign_id: str,
+    plan: Plan,
+    proposals: Sequence[Mapping[str, Any]],
+    *,
+    at: datetime,
+    site: str,
+    simulated: bool,
+) -> Json:
+    """The rows of new experiments; their ids and the jobs of each, in order."""
+    return [write_one(tx, campaign_id, plan, p, at=at, site=site, simulated=simulated) for p in proposals]
+
+
+def write_one(
+    tx: Transaction,
+    campaign_id: str,
+    plan: Plan,
+    proposal: Mapping[str, Any],
+    *,
+    at: datetime,
+    site: str,
+    simulated: bool,
+) -> Json:
+    """One experiment: candidate, recipe, sample and jobs share a number, so that people can say it."""
+    n = tx.next_number("experiment")
+    ids = {kind: f"{letter}-{n:05d}" for kind, letter in (("candidate", "X"), ("experiment", "E"), ("sample", "S"))}
+    steps: list[dict[str, Any]] = list(proposal["steps"])
+    recipe_id = recipe_digest(steps, plan.batch_mg)
+    tx.add(
+        db.Recipe(id=recipe_id, steps=steps, batch_mg=plan.batch_mg),
+        db.Candidate(
+            id=ids["candidate"],
+            campaign_id=campaign_id,
+            fractions=proposal["fractions"],
+            basis=plan.basis,
+            process=proposal["process"],
+            optimizer=plan.optimizer_name,
+            origin_of_proposal=proposal["reason"],
+            predicted=proposal["predicted"],
+            predicted_u=proposal["predicted_u"],
+            history_sha256=proposal["history_sha256"],
+            proposed_at=at,
+        ),
+        db.Experiment(
+            id=ids["experiment"],
+            campaign_id=campaign_id,
+            candidate_id=ids["candidate"],
+            number=proposal["number"],
+            recipe_id=recipe_id,
+            plan={
+                "sample_id": ids["sample"],
+                "gain": proposal["gain"],
+                "cost": proposal["cost"],
+                "steps": routes(steps),
+            },
+            planned_at=at,
+        ),
+        db.Sample(
+            id=ids["sample"],
+            experiment_id=ids["experiment"],
+            site=site,
+            batch_mg=plan.batch_mg,
+            created_at=at,
+            origin="simulated" if simulated else "measured",
+        ),
+        *intended(ids["sample"], plan, proposal),
+        *(job(tx, ids, step, first=step is steps[0], at=at) for step in steps),
+        at=at,
+        actor=ACTOR,
+    )
+    return {"id": ids["experiment"], "jobs": [f"{ids['experiment']}/{step['name']}" for step in steps]}
+
+
+def recipe_digest(steps: Sequence[Mapping[str, Any]], batch_mg: float) -> str:
+    """Identity of a recipe: the same instructions have the same id."""
+    import rfc8785
+
+    return hashlib.sha256(rfc8785.dumps({"steps": list(steps), "batch_mg": batch_mg})).hexdigest()
+
+
+def intended(sample_id: str, plan: Plan, proposal: Mapping[str, Any]) -> list[db.Composition]:
+    """What the sample is meant to be made of."""
+    fractions = Candidate(proposal["fractions"]).fractions
+    return composition_rows(
+        sample_id,
+        "intended",
+        {name: (float(f), None) for name, f in fractions.items()},
+        basis=plan.basis,
+        formulas=plan.formulas,
+        method="proposed",
+    )
+
+
+def job(tx: Transaction, ids: Mapping[str, str], step: Mapping[str, Any], *, first: bool, at: datetime) -> db.Job:
+    """One step as a job; the first may start at once."""
+    return db.Job(
+        id=f"{ids['experiment']}/{step['name']}",
+        run=f"R-{tx.next_number('R'):05d}",
+        experiment_id=ids["experiment"],
+        sample_id=ids["sample"],
+        step=step["name"],
+        capability=step["capability"],
+        params=step["params"],
+        queued_at=at,
+        state="queued" if first else "planned",
+    )
+
+
+def routes(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where each step may run, and which instruments are given back when it is done."""
+    return [
+        {"name": s["name"], "instruments": s["instruments"], "releases": releases(steps, s["name"])} for s in steps
+    ]
+
+
+def releases(steps: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Instruments that are free once this step is done: its own and those held until it."""
+    freed = [s for s in steps if (s.get("hold_until") or s["name"]) == name]
+    return sorted({instrument for s in freed for instrument in s["instruments"]})
+
+

@@ -1,0 +1,205 @@
+"""How a job begins and ends in the database. Each function is one transaction's work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from campaigns import experiment as rules
+from campaigns.engine import Json
+from campaigns.weighing import actual_fractions
+from instruments.contract import JobResult, JobStatus
+from materials_db import records as db
+from materials_db.errors import NotFoundError
+from materials_db.store import Transaction
+
+ACTOR = "labctl"
+FINAL = ("done", "failed", "aborted", "in_doubt")
+STATE = {"done": "done", "again": "failed", "failed": "failed", "held": "in_doubt"}
+EXPERIMENT_STATE = {"failed": "failed", "held": "held"}
+
+
+def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
+    """The job, and what the experiment's plan says about its step."""
+    job = tx.get(db.Job, job_id)
+    plan = tx.get(db.Experiment, job.experiment_id).plan
+    return job, next(s for s in plan["steps"] if s["name"] == job.step)
+
+
+def start(tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime) -> Json | None:
+    """Take the lease and mark the job as running; the answer instead if the campaign was stopped."""
+    job, step = job_and_step(tx, job_id)
+    experiment = tx.get(db.Experiment, job.experiment_id)
+    if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
+        return abort(tx, job, at)
+    lease = tx.claim(instrument, experiment.id, at=at)
+    if lease is None:
+        raise RuntimeError(f"{instrument} is leased to another experiment although its turn was given to {experiment.id}")
+    if job.state != "running":
+        tx.move(
+            db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
+            state="running", instrument_id=instrument_id, started_at=at,
+        )  # fmt: skip
+    if experiment.state == "planned":
+        tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
+    return None
+
+
+def abort(tx: Transaction, job: db.Job, at: datetime) -> Json:
+    """The campaign was stopped before this job began: nothing more is made of this sample."""
+    tx.move(
+        db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
+        state="aborted", message="campaign stopped", ended_at=at,
+    )  # fmt: skip
+    end_experiment(tx, job.experiment_id, "aborted", "campaign stopped", at)
+    return {"verdict": "aborted", "released": release_all(tx, job.experiment_id)}
+
+
+def tell(tx: Transaction, job_id: str, message: str, at: datetime) -> None:
+    """Why a running job does not get on, for those who watch."""
+    if tx.get(db.Job, job_id).message != message:
+        tx.move(db.Job, job_id, at=at, actor=ACTOR, message=message)
+
+
+def answer(tx: Transaction, job: db.Job) -> Json:
+    """What `finish` said of a job that had ended before a crash."""
+    if job.state == "done":
+        return {"verdict": "done", "released": []}
+    if job.state == "in_doubt":
+        return {"verdict": "held", "released": []}
+    later = next_attempt_id(job)
+    try:
+        tx.get(db.Job, later)
+    except NotFoundError:
+        return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": []}
+    return {"verdict": "again", "job": later, "released": []}
+
+
+def finish(
+    tx: Transaction,
+    job_id: str,
+    instrument: str,
+    status: JobStatus,
+    result: JobResult | None,
+    *,
+    physical: bool,
+    instrument_id: str,
+    at: datetime,
+) -> Json:
+    """Write all that the job left behind, and what follows from it. Harmless to repeat."""
+    job, step = job_and_step(tx, job_id)
+    if job.state in FINAL:
+        return answer(tx, job)
+    verdict = rules.judge(job, status, physical=physical)
+    if result is not None:
+        store_result(tx, job, result, instrument_id, at)
+    tx.move(
+        db.Job, job.id, at=at, actor=ACTOR, was=["running"],
+        state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
+        message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
+        ended_at=status.ended_at or at,
+    )  # fmt: skip
+    if verdict == "again":
+        return {"verdict": "again", "job": plan_again(tx, job, at), "released": []}
+    if verdict == "done":
+        return {"verdict": "done", "released": go_on(tx, job, step, at)}
+    reason = f"{job.step} on {instrument}: {status.message or status.fault or status.state}"
+    end_experiment(tx, job.experiment_id, EXPERIMENT_STATE[verdict], reason, at)
+    return {"verdict": verdict, "released": release_all(tx, job.experiment_id)}
+
+
+def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> list[str]:
+    """Queue the next step or end the experiment; the instruments given back."""
+    steps = tx.get(db.Experiment, job.experiment_id).plan["steps"]
+    names = [s["name"] for s in steps]
+    after = names[names.index(job.step) + 1 :]
+    if after:
+        tx.move(
+            db.Job, f"{job.experiment_id}/{after[0]}", at=at, actor=ACTOR, was=["planned"], state="queued"
+        )
+        return release(tx, step["releases"], job.experiment_id)
+    end_experiment(tx, job.experiment_id, "done", "", at)
+    return release_all(tx, job.experiment_id)
+
+
+def release(tx: Transaction, instruments: Sequence[str], holder: str) -> list[str]:
+    """Give back the leases of those instruments that the experiment holds."""
+    return [name for name in instruments if tx.release(name, holder)]
+
+
+def release_all(tx: Transaction, experiment_id: str) -> list[str]:
+    """Give back every lease that the experiment holds."""
+    return release(tx, [lease.instrument for lease in tx.leases() if lease.holder == experiment_id], experiment_id)
+
+
+def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datetime) -> None:
+    """The experiment is over; jobs that it will not reach are set aside."""
+    if state != "done":
+        for job in tx.find(db.Job, experiment_id=id, state=("planned", "queued")):
+            tx.move(db.Job, job.id, at=at, actor=ACTOR, state="aborted", message="not reached", ended_at=at)
+    tx.move(
+        db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running"], state=state, outcome=outcome, ended_at=at
+    )
+
+
+def next_attempt_id(job: db.Job) -> str:
+    """Identity of the next try of the same step: a new act, so a new id."""
+    return f"{job.experiment_id}/{job.step}.{job.attempt + 1}"
+
+
+def plan_again(tx: Transaction, job: db.Job, at: datetime) -> str:
+    """Write down one more try of this step; its id."""
+    id = next_attempt_id(job)
+    run = f"R-{tx.next_number('R'):05d}"
+    fresh = job.model_copy(
+        update={
+            "id": id, "run": run, "attempt": job.attempt + 1, "state": "queued", "queued_at": at, "instrument_id": None,
+            "fault": None, "message": "", "device_run_id": None, "as_run": {}, "started_at": None, "ended_at": None, "due_at": None,
+        }
+    )  # fmt: skip
+    tx.add(fresh, at=at, actor=ACTOR)
+    return id
+
+
+def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id: str, at: datetime) -> None:
+    """Raw files first, then what was weighed in, then what was measured."""
+    raw_ids = [store_raw(tx, job, file, at) for file in result.raw_files]
+    lots = {lot.component: lot for lot in tx.find(db.Lot, order="received_at")}
+    tx.add(*rules.ingredients(job, result, lots), *weighed_composition(tx, job, result), at=at, actor=ACTOR)
+    calibrations = tx.find(db.Calibration, instrument_id=instrument_id)
+    count = sum(not r.quantity.startswith(rules.MASS) for r in result.readings)
+    ids = [f"M-{tx.next_number('M'):05d}" for _ in range(count)]
+    tx.add(*rules.measurements(job, result, raw_ids, calibrations, ids), at=at, actor=ACTOR)
+
+
+def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:
+    """Keep the bytes, and a row that says where they came from."""
+    sha256 = tx.put_raw(file.content)
+    try:
+        tx.get(db.RawFile, sha256)  # the same bytes were kept before: one row per content
+    except NotFoundError:
+        tx.add(
+            db.RawFile(
+                id=sha256, name=file.name, media_type=file.media_type, size=len(file.content), job_id=job.id, stored_at=at
+            ),
+            at=at,
+            actor=ACTOR,
+        )
+    return sha256
+
+
+def weighed_composition(tx: Transaction, job: db.Job, result: JobResult) -> list[db.Composition]:
+    """The composition that the weighing shows, in the basis of the campaign's space."""
+    masses = {name: (r.value, r.u or 0.0) for name, r in rules.weighed(result).items()}
+    if not masses:
+        return []
+    intended = tx.find(db.Composition, sample_id=job.sample_id, role="intended")
+    if not intended:
+        return []
+    formulas = {c.component: c.formula for c in intended}
+    basis = intended[0].basis
+    fractions = actual_fractions(masses, formulas, basis)
+    return rules.composition_rows(
+        job.sample_id, "measured", fractions, basis=basis, formulas=formulas, method="weighed in", job_id=job.id
+    )
