@@ -1,0 +1,92 @@
+"""Campaign rows: written when a file is launched, moved when a person wishes something else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from campaigns.recipe import check_against_lab
+from campaigns.spec import Spec
+from campaigns.toml_file import FileFaults
+from labctl import wiring
+from materials_db import records as db
+from materials_db.errors import ConflictError
+
+if TYPE_CHECKING:
+    from labctl.wiring import Lab
+    from materials_db.store import Transaction
+
+UNFINISHED = ("created", "running", "paused")
+
+
+def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
+    """The campaign file, checked alone and against the lab. Raises FileFaults with all that is wrong."""
+    spec, text = Spec.load(path)
+    faults = check_against_lab(spec, lab.capabilities(), stock=set(lab.file.stock))
+    if faults:
+        raise FileFaults(path, faults)
+    return spec, text
+
+
+def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
+    """Id of the unfinished campaign started from this very file, else of a new one.
+
+    Starting the same file again after a crash goes on with it; `fresh` starts another.
+    """
+    spec, text = validate(lab, path)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    clock = lab.clock()
+    with lab.store.transaction() as tx:
+        known = [] if fresh else tx.find(db.Campaign, file_sha256=sha256, state=UNFINISHED, newest_first=True)
+        if known:
+            id = known[0].id
+        else:
+            id = f"C-{tx.next_number('C'):04d}"
+            tx.add(
+                db.Campaign(
+                    id=id,
+                    name=spec.campaign.name,
+                    file_text=text,
+                    file_sha256=sha256,
+                    spec=spec.json(),
+                    seed=spec.campaign.seed,
+                    versions=wiring.versions(),
+                    created_at=clock.now(),
+                    created_by=wiring.actor(),
+                    origin="simulated" if lab.file.lab.simulated else "measured",
+                    state="running",
+                ),
+                at=clock.now(),
+                actor=wiring.actor(),
+            )
+    if known:
+        wish(lab, id, "run")
+    return id
+
+
+def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
+    """Write down what a person wants of a campaign: run, pause or stop.
+
+    Raises
+    ------
+    ConflictError
+        The campaign has ended, so there is nothing left to want.
+    """
+    at = lab.clock().now()
+    with lab.store.transaction() as tx:
+        campaign = tx.get(db.Campaign, campaign_id)
+        if campaign.state not in UNFINISHED:
+            raise ConflictError(
+                f"{campaign_id} is {campaign.state}: {campaign.reason}."
+                f" To start its file again as a new campaign: labctl campaign run FILE --fresh"
+            )
+        apply_wish(tx, campaign, wanted, at)
+
+
+def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: db.AwareDatetime) -> None:
+    """A paused campaign that should run or stop must be running for a worker to adopt it."""
+    wakes = campaign.state != "running" and wanted != "pause"
+    changes = {"state": "running", "reason": ""} if wakes else {}
+    if campaign.wanted != wanted or changes:
+        tx.move(db.Campaign, campaign.id, at=at, actor=wiring.actor(), was=[campaign.state], wanted=wanted, **changes)

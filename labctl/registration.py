@@ -1,0 +1,112 @@
+"""What a worker writes down before it begins: which machines answer, their calibrations, the bottles on the shelf."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from instruments.contract import Mode
+from labctl.errors import NoContactError
+from materials_db import records as db
+
+if TYPE_CHECKING:
+    from instruments.host import Host
+    from labctl.labfile import LabFile
+    from materials_db.store import Transaction
+
+ACTOR = "labctl"
+
+
+async def reach(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Identity of every instrument, by name.
+
+    Raises
+    ------
+    NoContactError
+        Naming every instrument that does not answer, and why.
+    """
+    health = {name: await host.health() for name, host in hosts.items()}
+    silent = {name: h.message for name, h in health.items() if h.mode is Mode.OFFLINE}
+    if silent:
+        raise NoContactError(silent)
+    return {name: h.identity for name, h in health.items()}
+
+
+def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, at: datetime) -> dict[str, str]:
+    """Rows for what is new on the floor; the id of each instrument's row, by name."""
+    register_stock(tx, file, at)
+    ids = {name: register_instrument(tx, file, name, identity, at) for name, identity in identities.items()}
+    for name, id in ids.items():
+        register_calibrations(tx, file, name, id, at)
+    return ids
+
+
+def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str, at: datetime) -> str:
+    """The instrument's row; another identity, driver or site is another row."""
+    from instruments import registry
+
+    driver = file.instruments[name].driver
+    origin = "simulated" if file.lab.simulated else "measured"
+    digest = hashlib.sha256("\n".join((driver, identity, file.lab.site, origin)).encode()).hexdigest()[:8]
+    id = f"{name}@{digest}"
+    if not tx.find(db.Instrument, id=id):
+        verified = registry.driver_class(driver).verified_on_hardware
+        row = db.Instrument(
+            id=id,
+            name=name,
+            driver=driver,
+            identity=identity,
+            site=file.lab.site,
+            verified_on_hardware=verified,
+            registered_at=at,
+            origin=origin,
+        )
+        tx.add(row, at=at, actor=ACTOR)
+    return id
+
+
+def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_id: str, at: datetime) -> None:
+    """The certificates that the lab file states for this instrument."""
+    calibration = file.instruments[name].calibration
+    if calibration is None:
+        return
+    known = tx.find(
+        db.Calibration,
+        instrument_id=instrument_id,
+        certificate=calibration.certificate,
+        quantity=calibration.quantity,
+    )
+    if not known:
+        row = db.Calibration(
+            id=f"K-{tx.next_number('K'):04d}",
+            instrument_id=instrument_id,
+            quantity=calibration.quantity,
+            certificate=calibration.certificate,
+            u_relative=calibration.u_relative,
+            valid_from=calibration.valid_from,
+            valid_to=calibration.valid_to,
+            origin="simulated" if file.lab.simulated else "measured",
+        )
+        tx.add(row, at=at, actor=ACTOR)
+
+
+def register_stock(tx: Transaction, file: LabFile, at: datetime) -> None:
+    """The bottles that the lab file states; a new lot number is a new row."""
+    for component, bottle in file.stock.items():
+        if tx.find(db.Lot, component=component, supplier=bottle.supplier, supplier_lot=bottle.lot):
+            continue
+        row = db.Lot(
+            id=f"L-{tx.next_number('L'):04d}",
+            component=component,
+            formula=bottle.formula,
+            supplier=bottle.supplier,
+            supplier_lot=bottle.lot,
+            purity=bottle.purity,
+            amount_mg=bottle.amount_mg,
+            price_per_g=bottle.price_per_g,
+            received_at=at,
+            origin="simulated" if file.lab.simulated else "measured",
+        )
+        tx.add(row, at=at, actor=ACTOR)

@@ -1,0 +1,186 @@
+"""The only place that names concrete things: which store, engine, optimizer, clock and instruments a lab has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labctl.labfile import LabFile
+
+if TYPE_CHECKING:
+    from campaigns.bench import Bench
+    from campaigns.engines.durable import DurableEngine
+    from campaigns.optimizer import Optimizer
+    from campaigns.plan import Plan
+    from instruments.clock import Clock
+    from instruments.contract import Capability, InstrumentConfig
+    from instruments.host import Host
+    from materials_db import records as db
+    from materials_db.sql.store import SqlStore
+    from materials_db.store import Transaction
+
+ACTOR = "labctl"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab's folder with its file, and how to reach what is in it. Nothing is opened until asked for."""
+
+    folder: Path
+    file: LabFile
+
+    @property
+    def state(self) -> Path:
+        """Where the lab keeps what it knows: database, raw files, journals, logs."""
+        return self.folder / ".labctl"
+
+    @property
+    def glance_path(self) -> Path:
+        """The SQLite file, for the quick read-only views."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+    @cached_property
+    def url(self) -> str:
+        """The database, with a relative SQLite path resolved against the lab's folder."""
+        url = self.file.lab.database
+        if url.startswith("sqlite:///"):
+            return f"sqlite:///{(self.folder / url.removeprefix('sqlite:///')).resolve()}"
+        return url
+
+    @property
+    def full_sync(self) -> bool:
+        """Whether every commit waits for the disk."""
+        return self.file.engine.sync == "full"
+
+    @cached_property
+    def store(self) -> SqlStore:
+        """The materials database, created or migrated if need be."""
+        from materials_db.sql.store import SqlStore
+
+        self.state.mkdir(exist_ok=True)
+        return SqlStore.open(self.url, self.state / "raw", full_sync=self.full_sync)
+
+    def instrument_configs(self) -> dict[str, InstrumentConfig]:
+        """The instruments as their drivers want to hear of them; simulated ones get the simulator's ports."""
+        ports = self.simulator().ports if self.file.lab.simulated else {}
+        return {name: self._config(name, ports) for name in self.file.instruments}
+
+    def _config(self, name: str, ports: dict[str, int]) -> InstrumentConfig:
+        from instruments.contract import InstrumentConfig
+
+        section = self.file.instruments[name]
+        address = f"tcp://127.0.0.1:{ports[name]}" if name in ports else (section.address or "")
+        return InstrumentConfig(
+            instrument_id=name,
+            driver=section.driver,
+            address=address,
+            limits=dict(section.limits),
+            simulated=self.file.lab.simulated,
+        )
+
+    def capabilities(self) -> dict[str, list[Capability]]:
+        """What each instrument can do, from its driver and the lab file; no wire is touched."""
+        from instruments import registry
+
+        return {
+            name: registry.capabilities(section.driver, dict(section.limits))
+            for name, section in self.file.instruments.items()
+        }
+
+    def simulator(self) -> Any:
+        """The simulated lab's process, started if it is not running."""
+        from instruments.sim.control import ensure_running
+
+        simulation = self.file.simulation
+        return ensure_running(
+            self.state / "simulator",
+            devices={name: section.driver for name, section in self.file.instruments.items()},
+            speed=simulation.speed,
+            seed=simulation.seed,
+            faults=simulation.faults,
+            idle_minutes=simulation.idle_s / 60,
+        )
+
+    def simulator_control(self) -> Any:
+        """The simulator's control port: clock, faults, counts of physical acts."""
+        from instruments.sim.control import SimulatorControl
+
+        return SimulatorControl(self.state / "simulator")
+
+    def clock(self) -> Clock:
+        """Lab time: the simulator's where there is one, else the wall's."""
+        from instruments.clock import ScaledClock, WallClock
+
+        if not self.file.lab.simulated:
+            return WallClock()
+        self.simulator()
+        now, speed = self.simulator_control().clock()
+        return ScaledClock(now, speed)
+
+    def hosts(self, clock: Clock) -> dict[str, Host]:
+        """One host per instrument, each with its durable journal."""
+        from instruments import registry
+        from instruments.host import Host
+        from instruments.journal import Journal
+
+        folder = self.state / "journal"
+        folder.mkdir(parents=True, exist_ok=True)
+        return {
+            name: Host(name, registry.build(config), Journal(folder / f"{name}.sqlite", full_sync=True), clock)
+            for name, config in self.instrument_configs().items()
+        }
+
+
+def open_lab(folder: Path) -> Lab:
+    """The lab in that folder. Raises FileFaults when its file has faults."""
+    return Lab(folder.resolve(), LabFile.load(folder / "labctl.toml"))
+
+
+def optimizer(plan: Plan) -> Optimizer:
+    """The optimizer that the campaign file names."""
+    if plan.optimizer == "random":
+        from campaigns.optimizers.random_search import RandomSearch
+
+        return RandomSearch()
+    from campaigns.optimizers.bayesian import BayesianOptimizer
+
+    return BayesianOptimizer(initial=plan.initial)
+
+
+def engine(lab: Lab, bench: Bench) -> DurableEngine:
+    """The durable engine on the lab's own database."""
+    from campaigns.engines.durable import DurableEngine
+    from campaigns.loop import workflows
+    from materials_db.sql.store import SqlStore, sqlite_pragmas
+
+    sqlite_pragmas(full_sync=lab.full_sync)
+    raw = lab.state / "raw"
+    return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
+
+
+def submit(lab: Lab, segment: str, campaign_id: str) -> None:
+    """Hand a campaign to the worker that runs in another process."""
+    from campaigns.engines.durable import submit_from_outside
+
+    submit_from_outside(lab.url, "campaign", segment, campaign_id, [])
+
+
+def versions() -> dict[str, str]:
+    """labctl and the libraries that decide what is proposed and what is recorded."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("labctl", "bayesian-optimization", "scikit-learn", "numpy", "scipy", "pymatgen", "dbos", "sqlmodel")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def actor() -> str:
+    """Who is at the terminal, for the audit log."""
+    import getpass
+
+    return os.environ.get("LABCTL_USER") or getpass.getuser()
