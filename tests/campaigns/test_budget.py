@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from campaigns.budget import Cost, Limits, Used, add, affordable, exhausted, nothing_to_gain, target_reached
+from campaigns.candidate import Candidate
+from campaigns.optimizer import Objective, Observation
+
+CONDUCTIVITY = Objective(quantity="ionic_conductivity", unit="mS/cm", direction="maximize", target=11.0)
+
+
+def found(number: int, value: float | None) -> Observation:
+    return Observation(number=number, candidate=Candidate(), value=value)
+
+
+def test_the_last_experiment_of_the_budget_may_start_and_no_more() -> None:
+    limits = Limits(experiments=30)
+    assert exhausted(limits, Used(experiments=29)) is None
+    assert exhausted(limits, Used(experiments=30)) == "budget of 30 experiments used"
+
+
+def test_lab_time_counts_in_hours_for_people() -> None:
+    assert exhausted(Limits(time_s=7200), Used(time_s=7200)) == "time budget of 2 h of lab time used"
+
+
+def test_the_last_gram_is_not_promised_twice() -> None:
+    limits = Limits(stock_mg={"LiPF6": 1000})
+    cost = Cost(stock_mg={"LiPF6": 600})
+    used = Used()
+    assert affordable(limits, used, cost) is None
+    used = add(used, cost)
+    assert affordable(limits, used, cost) == "stock of LiPF6: 0.4 g left, the next experiment takes 0.6 g"
+
+
+def test_money_that_is_promised_is_not_promised_again() -> None:
+    refusal = affordable(Limits(money=10), Used(money=9.5), Cost(money=0.6))
+    assert refusal == "money budget of 10: 9.5 used or promised, the next takes 0.6"
+
+
+def test_the_target_counts_for_either_direction() -> None:
+    low = Objective(quantity="viscosity", unit="mPa*s", direction="minimize", target=2.0)
+    assert target_reached(CONDUCTIVITY, [found(1, 10.9), found(2, None)]) is None
+    assert target_reached(CONDUCTIVITY, [found(1, 10.9), found(2, 11.2)]) is not None
+    assert target_reached(low, [found(1, 1.9)]) is not None
+
+
+def test_a_campaign_stops_only_after_patience_with_small_promises() -> None:
+    assert nothing_to_gain(0.1, 3, [None, 0.05, 0.05]) is None
+    assert nothing_to_gain(0.1, 3, [0.5, 0.05, 0.05, 0.05]) is not None
+    assert nothing_to_gain(None, 3, [0.0, 0.0, 0.0]) is None
