@@ -1,0 +1,51 @@
+"""A whole campaign through the real command line, sockets, database and optimizer."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.acceptance.lab import LABCTL, LabFolder
+
+
+def test_a_campaign_finds_measures_and_remembers(lab: LabFolder) -> None:
+    lab("campaign", "validate", "campaigns/conductivity.toml")
+    lab("campaign", "run", "campaigns/conductivity.toml")
+    (campaign,) = lab.json("campaign", "list")
+    assert campaign["state"] == "done"
+    experiments = lab.json("experiment", "list", "--campaign", "C-0001")
+    assert len(experiments) == 6
+    assert {e["state"] for e in experiments} == {"done"}
+    assert all(count == 1 for count in lab.acts().values())
+    traced = lab("trace", "S-00001").stdout
+    for word in ("impedance", "doser", "LiPF6", "C-0001", "calibration"):
+        assert word in traced
+    lab("audit", "verify")
+
+
+def test_every_value_is_stamped_simulated(lab: LabFolder) -> None:
+    lab("campaign", "run", "campaigns/conductivity.toml")
+    rows = lab.json("candidate", "list")
+    assert rows
+    assert all(row["origin"] == "simulated" for row in rows)
+
+
+def test_a_second_terminal_attaches_to_the_worker_that_runs(lab: LabFolder) -> None:
+    lab.edit("labctl.toml", {"speed": "6000"})
+    first = lab.start("campaign", "run", "campaigns/conductivity.toml")
+    while not (lab.folder / ".labctl" / "lab.sqlite").exists() or not lab.json("campaign", "list"):
+        assert first.poll() is None
+    other = (lab.folder / "campaigns" / "conductivity.toml").read_text().replace("seed = 1", "seed = 2")
+    (lab.folder / "campaigns" / "second.toml").write_text(other)
+    second = lab("campaign", "run", "campaigns/second.toml")
+    assert first.wait(timeout=170) == 0
+    assert "C-0002" in second.stdout + second.stderr
+    assert {c["id"]: c["state"] for c in lab.json("campaign", "list")} == {"C-0001": "done", "C-0002": "done"}
+    assert all(count == 1 for count in lab.acts().values())
+
+
+def test_output_into_a_closed_pipe_ends_quietly(lab: LabFolder) -> None:
+    lab("campaign", "run", "campaigns/conductivity.toml")
+    command = " ".join([*LABCTL, "experiment", "list", "--campaign", "C-0001", "-o", "csv", "|", "head", "-1"])
+    done = subprocess.run(command, shell=True, cwd=lab.folder, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
