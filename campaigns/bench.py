@@ -116,7 +116,10 @@ class Bench:
         if campaign.wanted == "pause":
             return "paused", "paused by request"
         if history.machine_failures >= MACHINE_FAILURES:
-            return "paused", f"{history.machine_failures} experiments in a row were lost to machines, not to the material"
+            return (
+                "paused",
+                f"{history.machine_failures} experiments in a row were lost to machines, not to the material",
+            )
         used = budget.Used(
             experiments=history.used.experiments,
             time_s=(self.clock.now() - campaign.created_at).total_seconds(),
@@ -199,9 +202,7 @@ class Bench:
     def _finish(
         self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
     ) -> Json:
-        capability = next(
-            c for c in self.hosts[instrument].describe() if c.name == tx.get(db.Job, job_id).capability
-        )
+        capability = next(c for c in self.hosts[instrument].describe() if c.name == tx.get(db.Job, job_id).capability)
         return results.finish(
             tx,
             job_id,

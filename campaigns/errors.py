@@ -1,9 +1,9 @@
 """What can be wrong with a campaign.
 
-    CampaignError
-    ├── SpaceError           the space is empty, contradictory or cannot be weighed
-    ├── RecipeError          a step asks for what its instrument cannot do
-    └── BudgetError          nothing may be started within the limits
+CampaignError
+├── SpaceError           the space is empty, contradictory or cannot be weighed
+├── RecipeError          a step asks for what its instrument cannot do
+└── BudgetError          nothing may be started within the limits
 """
 
 

@@ -195,14 +195,10 @@ def job(tx: Transaction, ids: Mapping[str, str], step: Mapping[str, Any], *, fir
 
 def routes(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Where each step may run, and which instruments are given back when it is done."""
-    return [
-        {"name": s["name"], "instruments": s["instruments"], "releases": releases(steps, s["name"])} for s in steps
-    ]
+    return [{"name": s["name"], "instruments": s["instruments"], "releases": releases(steps, s["name"])} for s in steps]
 
 
 def releases(steps: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     """Instruments that are free once this step is done: its own and those held until it."""
     freed = [s for s in steps if (s.get("hold_until") or s["name"]) == name]
     return sorted({instrument for s in freed for instrument in s["instruments"]})
-
-

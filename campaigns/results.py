@@ -35,7 +35,9 @@ def start(tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, 
         return abort(tx, job, at)
     lease = tx.claim(instrument, experiment.id, at=at)
     if lease is None:
-        raise RuntimeError(f"{instrument} is leased to another experiment although its turn was given to {experiment.id}")
+        raise RuntimeError(
+            f"{instrument} is leased to another experiment although its turn was given to {experiment.id}"
+        )
     if job.state != "running":
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
@@ -115,9 +117,7 @@ def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> l
     names = [s["name"] for s in steps]
     after = names[names.index(job.step) + 1 :]
     if after:
-        tx.move(
-            db.Job, f"{job.experiment_id}/{after[0]}", at=at, actor=ACTOR, was=["planned"], state="queued"
-        )
+        tx.move(db.Job, f"{job.experiment_id}/{after[0]}", at=at, actor=ACTOR, was=["planned"], state="queued")
         return release(tx, step["releases"], job.experiment_id)
     end_experiment(tx, job.experiment_id, "done", "", at)
     return release_all(tx, job.experiment_id)
@@ -181,7 +181,12 @@ def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:
     except NotFoundError:
         tx.add(
             db.RawFile(
-                id=sha256, name=file.name, media_type=file.media_type, size=len(file.content), job_id=job.id, stored_at=at
+                id=sha256,
+                name=file.name,
+                media_type=file.media_type,
+                size=len(file.content),
+                job_id=job.id,
+                stored_at=at,
             ),
             at=at,
             actor=ACTOR,

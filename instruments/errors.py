@@ -1,13 +1,13 @@
 """What can go wrong between us and a device.
 
-    InstrumentError
-    ├── TransportError       the wire: retry may help before START is proven
-    │   ├── LinkLost         refused, closed, reset, or another device answered
-    │   ├── ReplyTimeout     no answer in time; the link has been dropped
-    │   └── BadReply         an answer that cannot be trusted; the link has been dropped
-    ├── DeviceRefused        the device said no (its error queue says why)
-    ├── OutOfLimits          a set-point outside hard limits; nothing was sent
-    └── UnknownDriver        no such driver is installed
+InstrumentError
+├── TransportError       the wire: retry may help before START is proven
+│   ├── LinkLost         refused, closed, reset, or another device answered
+│   ├── ReplyTimeout     no answer in time; the link has been dropped
+│   └── BadReply         an answer that cannot be trusted; the link has been dropped
+├── DeviceRefused        the device said no (its error queue says why)
+├── OutOfLimits          a set-point outside hard limits; nothing was sent
+└── UnknownDriver        no such driver is installed
 """
 
 from __future__ import annotations

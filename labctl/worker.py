@@ -220,7 +220,9 @@ class Session:
             self.worker.join(timeout_s=10)
 
 
-def run_campaign(folder: Path, campaign_file: Path, *, fresh: bool = False, on_ready: Callable[[str], None] | None = None) -> Session:
+def run_campaign(
+    folder: Path, campaign_file: Path, *, fresh: bool = False, on_ready: Callable[[str], None] | None = None
+) -> Session:
     """Start a campaign file, or go on with the unfinished campaign that was started from the same file.
 
     Raises

@@ -1,13 +1,13 @@
 """What the database refuses.
 
-    MaterialsDBError
-    ├── NotFoundError        no record of that id
-    ├── ConflictError        it exists with other content, or its state has moved on
-    ├── IntegrityError       it points at nothing, or breaks a rule
-    ├── DamagedLogError      the audit log does not verify
-    ├── DamagedFileError     a raw file is not what its name says
-    ├── NewerDatabaseError   made by a newer labctl
-    └── FormulaError         not a formula that can be trusted
+MaterialsDBError
+├── NotFoundError        no record of that id
+├── ConflictError        it exists with other content, or its state has moved on
+├── IntegrityError       it points at nothing, or breaks a rule
+├── DamagedLogError      the audit log does not verify
+├── DamagedFileError     a raw file is not what its name says
+├── NewerDatabaseError   made by a newer labctl
+└── FormulaError         not a formula that can be trusted
 """
 
 

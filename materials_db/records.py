@@ -148,9 +148,7 @@ class Sample(Record):
     origin: Origin
 
 
-JobState = Literal[
-    "planned", "queued", "intent", "running", "waiting_human", "done", "failed", "aborted", "in_doubt"
-]
+JobState = Literal["planned", "queued", "intent", "running", "waiting_human", "done", "failed", "aborted", "in_doubt"]
 
 
 class Job(Record):

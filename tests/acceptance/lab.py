@@ -23,7 +23,9 @@ class LabFolder:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path, *, experiments: int = 6, speed: float = 36000, seed: int = 1, faults: str = "none") -> LabFolder:
+    def make(
+        cls, folder: Path, *, experiments: int = 6, speed: float = 36000, seed: int = 1, faults: str = "none"
+    ) -> LabFolder:
         """A fresh electrolyte lab with a small and fast campaign."""
         subprocess.run([*LABCTL, "init", str(folder), "--lab", "electrolyte"], check=True, capture_output=True)
         lab = cls(folder)
@@ -44,7 +46,9 @@ class LabFolder:
         """Run a command in the lab and wait for it."""
         done = subprocess.run([*LABCTL, *args], cwd=self.folder, capture_output=True, text=True, timeout=170)
         if check is not None:
-            assert done.returncode == check, f"labctl {' '.join(args)} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == check, (
+                f"labctl {' '.join(args)} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:

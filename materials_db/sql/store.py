@@ -1,0 +1,252 @@
+"""The materials database in SQL: SQLite on a laptop, PostgreSQL for a fleet, the same code.
+
+Writes go through SQLAlchemy Core in bulk. What several processes may want at once (a
+number, a lease, a state) is one conditional statement that says what it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session
+
+from materials_db import chain, rules
+from materials_db.errors import IntegrityError, MaterialsDBError
+from materials_db.memory import changed, same_facts
+from materials_db.raw import RawFolder
+from materials_db.records import Event, Lease, Record
+from materials_db.sql.tables import table
+
+R = TypeVar("R", bound=Record)
+EVENTS = "event"  #: the series that numbers the audit log; taking a number also takes the write lock
+
+
+class SqlStore:
+    """See module. Make one with `open`."""
+
+    def __init__(self, engine: sa.Engine, raw: RawFolder) -> None:
+        self.engine = engine
+        self.raw = raw
+
+    @classmethod
+    def open(cls, url: str, raw_dir: Path, *, full_sync: bool = True) -> SqlStore:
+        """Open the database, creating or migrating it as need be.
+
+        Parameters
+        ----------
+        full_sync
+            SQLite: whether every commit waits for the disk. PostgreSQL always does.
+
+        Raises
+        ------
+        NewerDatabaseError
+            It was made by a newer labctl; nothing was touched.
+        MaterialsDBError
+            The folder is not there, or the file is no database.
+        """
+        from materials_db.sql.upgrade import upgrade
+
+        engine = make_engine(url, full_sync=full_sync)
+        try:
+            upgrade(engine)
+        except sa.exc.DatabaseError as error:
+            raise MaterialsDBError(f"cannot open the database {engine.url!r}: {error.orig}") from error
+        return cls(engine, RawFolder(raw_dir))
+
+    @classmethod
+    def over(cls, session: Any, raw_dir: Path) -> SqlTransaction:
+        """A transaction on a session that somebody else commits (the durable engine)."""
+        return SqlTransaction(session, RawFolder(raw_dir))
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        with Session(self.engine) as session, session.begin():
+            yield SqlTransaction(session, self.raw)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
+    """An engine whose transactions exclude other writers from their beginning."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    path = Path(sa.make_url(url).database or "")
+    if not path.parent.is_dir():
+        raise MaterialsDBError(f"cannot open the database {path}: the folder {path.parent} is not there")
+    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    sa.event.listen(engine, "connect", lambda connection, _: prepare_sqlite(connection, full_sync=full_sync))
+    sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def prepare_sqlite(connection: Any, *, full_sync: bool) -> None:
+    """The settings that every connection to a lab's file must have."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def sqlite_pragmas(*, full_sync: bool) -> None:
+    """Give the same settings to every SQLite engine of this process, also those that others make."""
+
+    def prepare(connection: Any, _: Any) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            prepare_sqlite(connection, full_sync=full_sync)
+
+    sa.event.listen(sa.Engine, "connect", prepare)
+
+
+class SqlTransaction:
+    """One transaction over a session."""
+
+    def __init__(self, session: Any, raw: RawFolder) -> None:
+        self.session = session
+        self.raw = raw
+        dialect = session.get_bind().dialect.name
+        self._insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+    # -- records --------------------------------------------------------------------------
+
+    def add(self, *records: Record, at: datetime, actor: str) -> None:
+        for record in records:
+            rules.check_measurement(record)
+        fresh: list[Record] = []
+        for kind in rules.ALL:
+            fresh += self._add_kind(kind, [r for r in records if r.kind == kind.kind])
+        self._log([(f"{r.kind}.added", r.id, r.model_dump(mode="json")) for r in fresh], at, actor)
+
+    def _add_kind(self, kind: type[Record], records: list[Record]) -> list[Record]:
+        """Insert what is new; the rest must be the same."""
+        if not records:
+            return []
+        target = table(kind.kind)
+        statement = self._insert(target).on_conflict_do_nothing(index_elements=["id"]).returning(target.c.id)
+        try:
+            new = set(self.session.execute(statement, [r.model_dump() for r in records]).scalars())
+        except sa.exc.IntegrityError as error:
+            raise IntegrityError(f"{kind.kind} {', '.join(r.id for r in records)}: {error.orig}") from error
+        for record in records:
+            if record.id not in new and not same_facts(self.get(kind, record.id), record):
+                raise rules.conflict(record)
+        return [r for r in records if r.id in new]
+
+    def get(self, kind: type[R], id: str) -> R:
+        target = table(kind.kind)
+        row = self.session.execute(sa.select(target).where(target.c.id == id)).mappings().first()
+        if row is None:
+            known = self.session.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(1000)).scalars()
+            raise rules.not_found(kind, id, known)
+        return kind.model_validate(dict(row))
+
+    def find(
+        self, kind: type[R], /, *, order: str = "id", newest_first: bool = False, limit: int | None = None, **equal: Any
+    ) -> list[R]:
+        target = table(kind.kind)
+        query = sa.select(target)
+        for field, value in equal.items():
+            column = target.c[field]
+            query = query.where(column.in_(value) if isinstance(value, list | tuple) else column == value)
+        keys = [target.c[order], target.c.id]
+        query = query.order_by(
+            *(k.desc().nulls_last() for k in keys) if newest_first else (k.nulls_first() for k in keys)
+        )
+        rows = self.session.execute(query.limit(limit) if limit is not None else query).mappings()
+        return [kind.model_validate(dict(row)) for row in rows]
+
+    def move(
+        self, kind: type[R], id: str, *, at: datetime, actor: str, was: Sequence[str] | None = None, **changes: Any
+    ) -> R:
+        rules.check_move(kind, changes)
+        target = table(kind.kind)
+        update = sa.update(target).where(target.c.id == id)
+        if was is not None:
+            update = update.where(target.c.state.in_(was))
+        try:
+            row = self.session.execute(update.values(**changes).returning(*target.c)).mappings().first()
+        except sa.exc.IntegrityError as error:
+            raise IntegrityError(f"{kind.kind} {id}: {error.orig}") from error
+        if row is None:
+            raise rules.wrong_state(kind, id, getattr(self.get(kind, id), "state", None), was or [])
+        after = kind.model_validate(dict(row))
+        self._log([(f"{kind.kind}.moved", id, changed(after, changes))], at, actor)
+        return after
+
+    # -- numbers and leases ---------------------------------------------------------------
+
+    def next_number(self, series: str) -> int:
+        return self._advance(series, 1)
+
+    def _advance(self, series: str, by: int) -> int:
+        target = table("counter")
+        insert = self._insert(target).values(series=series, value=by)
+        upsert = insert.on_conflict_do_update(index_elements=["series"], set_={"value": target.c.value + by})
+        return int(self.session.execute(upsert.returning(target.c.value)).scalar_one())
+
+    def claim(self, instrument: str, holder: str, *, at: datetime) -> Lease | None:
+        target = table("lease")
+        insert = self._insert(target).values(instrument=instrument, holder=holder, fence=1, since=at)
+        mine = target.c.holder == holder
+        upsert = insert.on_conflict_do_update(
+            index_elements=["instrument"],
+            set_={
+                "holder": holder,
+                "fence": sa.case((mine, target.c.fence), else_=target.c.fence + 1),
+                "since": sa.case((mine, target.c.since), else_=insert.excluded.since),
+            },
+            where=sa.or_(target.c.holder.is_(None), mine),
+        )
+        row = self.session.execute(upsert.returning(*target.c)).mappings().first()
+        return None if row is None else Lease.model_validate(dict(row))
+
+    def release(self, instrument: str, holder: str) -> bool:
+        target = table("lease")
+        update = sa.update(target).where(target.c.instrument == instrument, target.c.holder == holder)
+        return bool(self.session.execute(update.values(holder=None, since=None)).rowcount)
+
+    def leases(self) -> list[Lease]:
+        target = table("lease")
+        rows = self.session.execute(sa.select(target).order_by(target.c.instrument)).mappings()
+        return [Lease.model_validate(dict(row)) for row in rows]
+
+    # -- raw files ------------------------------------------------------------------------
+
+    def put_raw(self, content: bytes) -> str:
+        return self.raw.put(content)
+
+    def read_raw(self, sha256: str) -> bytes:
+        return self.raw.read(sha256)
+
+    # -- the audit log --------------------------------------------------------------------
+
+    def _log(self, lines: Sequence[tuple[str, str, dict[str, Any]]], at: datetime, actor: str) -> None:
+        if not lines:
+            return
+        target = table("event")
+        last = self._advance(EVENTS, len(lines))  # takes the write lock: the head cannot move under us
+        first = last - len(lines) + 1
+        prev = self.session.execute(sa.select(target.c.hash).where(target.c.seq == first - 1)).scalar()
+        self.session.execute(sa.insert(target), chain.append(prev or chain.GENESIS, first, at, actor, lines))
+
+    def events(self, *, subject: str | None = None, after: int = 0, limit: int | None = None) -> list[Event]:
+        target = table("event")
+        query = sa.select(target).where(target.c.seq > after).order_by(target.c.seq).limit(limit)
+        if subject is not None:
+            query = query.where(target.c.subject == subject)
+        return [chain.event(dict(row)) for row in self.session.execute(query).mappings()]
+
+    def verify_events(self) -> int:
+        counter, target = table("counter"), table("event")
+        expected = self.session.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
+        rows = self.session.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))
+        return chain.verify((dict(row) for row in rows.mappings()), expected)

@@ -1,0 +1,50 @@
+"""Bring a database to the tables of this version, or refuse one that is ahead of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from materials_db.errors import NewerDatabaseError
+
+VERSION_TABLE = "labctl_version"
+SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def config() -> Config:
+    """Alembic without an ini file."""
+    settings = Config()
+    settings.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    return settings
+
+
+def current(connection: sa.Connection) -> str | None:
+    """The revision of this database; None when it is empty."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def known() -> list[str]:
+    """All revisions of this version, newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()]
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Apply what is missing, all or nothing. Raises NewerDatabaseError."""
+    with engine.begin() as connection:
+        found, revisions = current(connection), known()
+        if found == revisions[0]:
+            return
+        if found is not None and found not in revisions:
+            raise NewerDatabaseError(
+                f"the database {engine.url.database} has tables of version {found}, which this labctl does not know"
+                f" (it knows up to {revisions[0]}). Nothing was touched. Upgrade labctl, or open another lab."
+            )
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")
