@@ -1,0 +1,458 @@
+"""What may be varied: compositions on the dispenser's grid, process parameters, or a list of candidates.
+
+A composition is a set of whole numbers of dispenser steps that sum to the whole, so that
+every candidate can be weighed and its fractions sum to 1 exactly, not nearly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from campaigns.candidate import Candidate, Setting
+from campaigns.errors import SpaceError
+
+Basis = Literal["mass", "mole"]
+
+
+def exact(value: float | str | Fraction) -> Fraction:
+    """A number as people write it, exactly: 0.005 is 1/200."""
+    return value if isinstance(value, Fraction) else Fraction(repr(value) if isinstance(value, float) else value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One ingredient of a composition.
+
+    Parameters
+    ----------
+    low, high
+        Smallest and largest fraction, inclusive.
+    optional
+        Whether it may also be absent when `low` is above 0.
+    """
+
+    name: str
+    formula: str
+    low: Fraction = Fraction(0)
+    high: Fraction = Fraction(1)
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", exact(self.low))
+        object.__setattr__(self, "high", exact(self.high))
+        if not 0 <= self.low <= self.high <= 1:
+            raise SpaceError(
+                f"{self.name}: min {float(self.low):g} and max {float(self.high):g} must be in order, between 0 and 1"
+            )
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a composition without it is in the space."""
+        return self.optional or self.low == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConstraint:
+    """``low <= sum(coefficient * fraction) <= high``."""
+
+    name: str
+    coefficients: Mapping[str, Fraction]
+    low: Fraction | None = None
+    high: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "coefficients", {n: exact(c) for n, c in self.coefficients.items()})
+        for bound in ("low", "high"):
+            value = getattr(self, bound)
+            object.__setattr__(self, bound, None if value is None else exact(value))
+        if self.low is None and self.high is None:
+            raise SpaceError(f"constraint {self.name!r} states neither min nor max")
+
+    def broken_by(self, fractions: Mapping[str, Fraction]) -> str | None:
+        """Why this composition breaks it, None when it does not."""
+        total = sum((c * fractions.get(n, Fraction(0)) for n, c in self.coefficients.items()), Fraction(0))
+        if self.low is not None and total < self.low:
+            return f"constraint {self.name!r}: {float(total):g} is below {float(self.low):g}"
+        if self.high is not None and total > self.high:
+            return f"constraint {self.name!r}: {float(total):g} is above {float(self.high):g}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositionSpace:
+    """All compositions that can be weighed.
+
+    Bounds that lie between two steps of the dispenser are moved inwards to the next step.
+
+    Parameters
+    ----------
+    step
+        The dispenser's step as a fraction of the batch; 1/step is a whole number.
+    balance
+        The component that takes up the rest. It is chosen last; its bounds hold as well.
+    max_present
+        At most so many components differ from 0.
+    """
+
+    components: tuple[Component, ...]
+    basis: Basis = "mass"
+    step: Fraction = Fraction(1, 100)
+    balance: str | None = None
+    max_present: int | None = None
+    constraints: tuple[LinearConstraint, ...] = ()
+    steps: int = field(init=False)  #: steps in the whole
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", exact(self.step))
+        if not 0 < self.step <= 1 or (1 / self.step).denominator != 1:
+            raise SpaceError(f"step {float(self.step):g} does not divide 1: give 1/n, for example 0.01 or 0.005")
+        object.__setattr__(self, "steps", int(1 / self.step))
+        self._check_names()
+        self._check_bounds()
+
+    def _check_names(self) -> None:
+        names = [c.name for c in self.components]
+        if not names:
+            raise SpaceError("a composition needs at least one component")
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise SpaceError(f"component {min(twice)!r} is named twice")
+        mentioned = [self.balance] if self.balance else []
+        mentioned += [n for c in self.constraints for n in c.coefficients]
+        if unknown := [n for n in mentioned if n not in names]:
+            raise SpaceError(f"{unknown[0]!r} is not a component; the components are {', '.join(names)}")
+        if self.max_present is not None and self.max_present < 1:
+            raise SpaceError(f"max_present is {self.max_present}; at least one component must be present")
+
+    def _check_bounds(self) -> None:
+        must = [c for c in self.components if not c.may_be_absent]
+        if self.max_present is not None and len(must) > self.max_present:
+            raise SpaceError(
+                f"{len(must)} components ({', '.join(c.name for c in must)}) must always be present,"
+                f" but max_present is {self.max_present}"
+            )
+        low = sum(self.bounds(c)[0] for c in must)
+        high = sum(sorted((self.bounds(c)[1] for c in self.components), reverse=True)[: self.max_present])
+        for c in self.components:
+            if self.bounds(c)[0] > self.bounds(c)[1]:
+                raise SpaceError(f"{c.name}: no multiple of {float(self.step):g} between {float(c.low):g} and {float(c.high):g}")
+        if low > self.steps:
+            raise SpaceError(f"no composition can sum to 1: the smallest fractions already sum to {low / self.steps:g}")
+        if high < self.steps:
+            raise SpaceError(f"no composition can sum to 1: the largest fractions only sum to {high / self.steps:g}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components in order."""
+        return tuple(c.name for c in self.components)
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """Formula of each component."""
+        return {c.name: c.formula for c in self.components}
+
+    def bounds(self, component: Component) -> tuple[int, int]:
+        """Fewest and most whole steps of a component that is present."""
+        low, high = math.ceil(component.low / self.step), math.floor(component.high / self.step)
+        return (max(low, 1) if component.low == 0 and high >= 1 and component.optional else low), high
+
+    def fractions(self, counts: Sequence[int]) -> dict[str, Fraction]:
+        """Whole steps as exact fractions."""
+        return {name: Fraction(n, self.steps) for name, n in zip(self.names, counts, strict=True) if n}
+
+    def counts(self, fractions: Mapping[str, Fraction]) -> tuple[int, ...] | None:
+        """Exact fractions as whole steps; None when they are off the grid."""
+        scaled = [fractions.get(name, Fraction(0)) * self.steps for name in self.names]
+        return tuple(int(s) for s in scaled) if all(s.denominator == 1 for s in scaled) else None
+
+    def problems(self, fractions: Mapping[str, Fraction]) -> list[str]:
+        """Why this composition is not in the space; empty when it is."""
+        found = [f"{name} is not a component" for name in fractions if name not in self.names]
+        if sum(fractions.values(), Fraction(0)) != 1:
+            found.append(f"fractions sum to {float(sum(fractions.values(), Fraction(0))):g}, not 1")
+        if self.counts(fractions) is None:
+            found.append(f"not on the dispenser's grid of {float(self.step):g}")
+        for c in self.components:
+            share = fractions.get(c.name, Fraction(0))
+            absent = share == 0 and c.may_be_absent
+            if not absent and not c.low <= share <= c.high:
+                found.append(f"{c.name} = {float(share):g} is outside {float(c.low):g} to {float(c.high):g}")
+        present = sum(f != 0 for f in fractions.values())
+        if self.max_present is not None and present > self.max_present:
+            found.append(f"{present} components are present, at most {self.max_present} may be")
+        found += [broken for c in self.constraints if (broken := c.broken_by(fractions))]
+        return found
+
+    def allows(self, counts: Sequence[int]) -> bool:
+        """Whether these whole steps are a composition of the space."""
+        if sum(counts) != self.steps:
+            return False
+        for component, n in zip(self.components, counts, strict=True):
+            low, high = self.bounds(component)
+            if not (n == 0 and component.may_be_absent) and not low <= n <= high:
+                return False
+        if self.max_present is not None and sum(n > 0 for n in counts) > self.max_present:
+            return False
+        if not self.constraints:
+            return True
+        fractions = self.fractions(counts)
+        return not any(c.broken_by(fractions) for c in self.constraints)
+
+    def draw(self, rng: random.Random, *, tries: int = 2000) -> tuple[int, ...] | None:
+        """One composition, uniform over the simplex of those present as far as bounds allow; None if none was found."""
+        for _ in range(tries):
+            present = self._draw_present(rng)
+            counts = self._fill(present, rng)
+            if counts is not None and self.allows(counts):
+                return counts
+        return None
+
+    def _draw_present(self, rng: random.Random) -> list[int]:
+        """Which components take part."""
+        must = [i for i, c in enumerate(self.components) if not c.may_be_absent]
+        may = [i for i, c in enumerate(self.components) if c.may_be_absent]
+        room = (self.max_present or len(self.components)) - len(must)
+        if room >= len(may):
+            return sorted([*must, *(i for i in may if not self.components[i].optional or rng.random() < 0.5)])
+        return sorted([*must, *rng.sample(may, rng.randint(min(1, room), room) if not must else rng.randint(0, room))])
+
+    def _fill(self, present: Sequence[int], rng: random.Random) -> tuple[int, ...] | None:
+        """Share out what is above the lower bounds, as a Dirichlet draw does, within the upper bounds."""
+        lows = {i: self.bounds(self.components[i])[0] for i in present}
+        highs = {i: self.bounds(self.components[i])[1] for i in present}
+        free = self.steps - sum(lows.values())
+        if free < 0 or sum(highs.values()) < self.steps:
+            return None
+        counts = [0] * len(self.components)
+        weights = {i: rng.expovariate(1.0) for i in present}
+        for i in present:
+            counts[i] = lows[i]
+        open_ = set(present)
+        while free > 0 and open_:
+            total = sum(weights[i] for i in open_)
+            shares = {i: min(highs[i] - counts[i], int(free * weights[i] / total)) for i in open_}
+            if not any(shares.values()):
+                i = max(open_, key=lambda i: (weights[i], i))
+                shares = {i: 1}
+            for i, n in shares.items():
+                counts[i] += n
+                free -= n
+            open_ = {i for i in open_ if counts[i] < highs[i]}
+        return tuple(counts) if free == 0 else None
+
+    def neighbours(self, counts: Sequence[int], by: int = 1) -> Iterator[tuple[int, ...]]:
+        """Compositions of the space that move `by` steps from one component to another."""
+        for i, j in itertools.permutations(range(len(counts)), 2):
+            if counts[i] >= by:
+                moved = list(counts)
+                moved[i] -= by
+                moved[j] += by
+                if self.allows(moved):
+                    yield tuple(moved)
+
+    def enumerate(self, limit: int) -> list[tuple[int, ...]] | None:
+        """All compositions, or None when there are more than `limit`."""
+        found: list[tuple[int, ...]] = []
+        ranges = [self._choices(c) for c in self.components]
+        if not self._walk(ranges, [], self.steps, found, limit, [50 * limit + 1000]):
+            return None
+        return found
+
+    def _choices(self, component: Component) -> list[int]:
+        low, high = self.bounds(component)
+        return sorted({*([0] if component.may_be_absent else []), *range(low, high + 1)})
+
+    def _walk(
+        self,
+        ranges: list[list[int]],
+        head: list[int],
+        left: int,
+        found: list[tuple[int, ...]],
+        limit: int,
+        effort: list[int],
+    ) -> bool:
+        effort[0] -= 1
+        if effort[0] < 0 or len(found) > limit:
+            return False
+        if len(head) == len(ranges) - 1:
+            if left in ranges[-1] and self.allows([*head, left]):
+                found.append((*head, left))
+            return len(found) <= limit
+        return all(
+            self._walk(ranges, [*head, n], left - n, found, limit, effort) for n in ranges[len(head)] if n <= left
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatParameter:
+    """A process setting on a continuous scale, or in steps."""
+
+    name: str
+    low: float
+    high: float
+    unit: str = ""
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise SpaceError(f"{self.name}: min {self.low:g} must be below max {self.high:g}")
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise SpaceError(f"{self.name}: step {self.step:g} must be above 0 and fit between min and max")
+
+    def at(self, share: float) -> float:
+        """The setting at this share of the way from low to high, on its grid."""
+        value = self.low + share * (self.high - self.low)
+        if self.step is None:
+            return round(value, 12)
+        most = math.floor((self.high - self.low) / self.step + 1e-9)
+        return round(self.low + self.step * min(most, round((value - self.low) / self.step)), 12)
+
+    def share(self, value: Setting) -> float:
+        """Where a setting lies between low and high, 0 to 1."""
+        return (float(value) - self.low) / (self.high - self.low)
+
+    def problem(self, value: Setting) -> str | None:
+        """Why the setting is not allowed."""
+        if isinstance(value, str) or not self.low - 1e-9 <= value <= self.high + 1e-9:
+            return f"{self.name} = {value} is outside {self.low:g} to {self.high:g} {self.unit}".rstrip()
+        if abs(self.at(self.share(value)) - value) > 1e-9 * max(1.0, abs(value)):
+            return f"{self.name} = {value} is not on its grid of {self.step:g}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerParameter:
+    """A process setting that counts."""
+
+    name: str
+    low: int
+    high: int
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise SpaceError(f"{self.name}: min {self.low} must be below max {self.high}")
+
+    def at(self, share: float) -> int:
+        """The setting at this share of the way."""
+        return min(self.high, self.low + int(share * (self.high - self.low + 1)))
+
+    def share(self, value: Setting) -> float:
+        """Where a setting lies, 0 to 1."""
+        return (float(value) - self.low) / (self.high - self.low)
+
+    def problem(self, value: Setting) -> str | None:
+        """Why the setting is not allowed."""
+        if isinstance(value, str) or value != int(value) or not self.low <= value <= self.high:
+            return f"{self.name} = {value} is not a whole number from {self.low} to {self.high}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoricalParameter:
+    """A process setting that is one of a few named choices."""
+
+    name: str
+    choices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.choices)) < 2:
+            raise SpaceError(f"{self.name}: at least two different choices are needed, there are {list(self.choices)}")
+
+    def at(self, share: float) -> str:
+        """The choice at this share of the list."""
+        return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
+
+    def problem(self, value: Setting) -> str | None:
+        """Why the setting is not allowed."""
+        return None if value in self.choices else f"{self.name} = {value!r} is not one of {', '.join(self.choices)}"
+
+
+Parameter = FloatParameter | IntegerParameter | CategoricalParameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """All that a campaign may vary: composition and process settings, or a list of candidates."""
+
+    composition: CompositionSpace | None = None
+    process: tuple[Parameter, ...] = ()
+    pool: tuple[Candidate, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.composition is None and not self.process and self.pool is None:
+            raise SpaceError("nothing is varied: give a composition, a process parameter or a list of candidates")
+        if self.pool is not None:
+            if not self.pool:
+                raise SpaceError("the list of candidates is empty")
+            for line, candidate in enumerate(self.pool, start=2):
+                if problems := self.problems(candidate):
+                    raise SpaceError(f"candidate in line {line}: {problems[0]}")
+            return
+        if self.composition is not None and self.composition.draw(random.Random(0)) is None:
+            raise SpaceError(
+                "no composition satisfies all constraints together: "
+                + ", ".join(repr(c.name) for c in self.composition.constraints)
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Components, then process parameters."""
+        return (self.composition.names if self.composition else ()) + tuple(p.name for p in self.process)
+
+    def problems(self, candidate: Candidate) -> list[str]:
+        """Why this candidate is not in the space; empty when it is."""
+        found = self.composition.problems(candidate.fractions) if self.composition else []
+        for parameter in self.process:
+            if parameter.name not in candidate.process:
+                found.append(f"no value for {parameter.name}")
+            elif problem := parameter.problem(candidate.process[parameter.name]):
+                found.append(problem)
+        return found
+
+    def draw(self, rng: random.Random) -> Candidate | None:
+        """One candidate at random; None when none was found."""
+        if self.pool is not None:
+            return rng.choice(self.pool)
+        fractions: dict[str, Fraction] = {}
+        if self.composition is not None:
+            counts = self.composition.draw(rng)
+            if counts is None:
+                return None
+            fractions = self.composition.fractions(counts)
+        return Candidate(fractions, {p.name: p.at(rng.random()) for p in self.process})
+
+    def all(self, limit: int = 20000) -> list[Candidate] | None:
+        """Every candidate, or None when there are more than `limit` or a setting is continuous."""
+        if self.pool is not None:
+            return list(self.pool)
+        grids = [values(p) for p in self.process]
+        if any(grid is None for grid in grids):
+            return None
+        compositions = self.composition.enumerate(limit) if self.composition else [()]
+        settings = math.prod(len(g) for g in grids if g is not None)
+        if compositions is None or len(compositions) * settings > limit:
+            return None
+        made = []
+        for counts in compositions:
+            fractions = self.composition.fractions(counts) if self.composition else {}
+            for chosen in itertools.product(*(g for g in grids if g is not None)):
+                made.append(Candidate(fractions, dict(zip((p.name for p in self.process), chosen, strict=True))))
+        return made
+
+
+def values(parameter: Parameter) -> list[Setting] | None:
+    """All settings of a parameter; None for a continuous one."""
+    if isinstance(parameter, CategoricalParameter):
+        return list(parameter.choices)
+    if isinstance(parameter, IntegerParameter):
+        return list(range(parameter.low, parameter.high + 1))
+    if parameter.step is None:
+        return None
+    count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
+    return [round(parameter.low + i * parameter.step, 12) for i in range(count + 1)]
