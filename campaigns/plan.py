@@ -1,3 +1,61 @@
-"""A campaign file as the loop uses it: domain objects instead of text."""
+"""A campaign as the loop uses it: domain objects, read from the database's copy of its file."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from campaigns.budget import Limits
+from campaigns.optimizer import Objective
+from campaigns.space import Space
+from campaigns.spec import Spec
+from materials_db import records as db
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """See module."""
+
+    spec: Spec
+    space: Space
+    objective: Objective
+    limits: Limits
+    in_flight: int
+    optimizer: str
+    optimizer_name: str
+    initial: int | None
+    seed: int
+    batch_mg: float
+    basis: Literal["mass", "mole"]
+    formulas: Mapping[str, str]
+    stop_at_target: bool
+    gain_threshold: float | None
+    patience: int
+
+    @classmethod
+    def of(cls, campaign: db.Campaign) -> Plan:
+        """From the campaign's row."""
+        return cls.from_spec(Spec.from_json(campaign.spec))
+
+    @classmethod
+    def from_spec(cls, spec: Spec) -> Plan:
+        """From a campaign file that was read."""
+        composition = spec.space.composition
+        return cls(
+            spec=spec,
+            space=spec.space,
+            objective=spec.wanted,
+            limits=spec.limits,
+            in_flight=spec.optimizer.in_flight,
+            optimizer=spec.optimizer.name,
+            optimizer_name=spec.optimizer.name,
+            initial=spec.optimizer.initial,
+            seed=spec.campaign.seed,
+            batch_mg=spec.recipe.batch,
+            basis=composition.basis if composition else "mass",
+            formulas=composition.formulas if composition else {},
+            stop_at_target=spec.stop.at_target,
+            gain_threshold=spec.stop.expected_improvement,
+            patience=spec.stop.patience,
+        )

@@ -140,7 +140,9 @@ class CompositionSpace:
         high = sum(sorted((self.bounds(c)[1] for c in self.components), reverse=True)[: self.max_present])
         for c in self.components:
             if self.bounds(c)[0] > self.bounds(c)[1]:
-                raise SpaceError(f"{c.name}: no multiple of {float(self.step):g} between {float(c.low):g} and {float(c.high):g}")
+                raise SpaceError(
+                    f"{c.name}: no multiple of {float(self.step):g} between {float(c.low):g} and {float(c.high):g}"
+                )
         if low > self.steps:
             raise SpaceError(f"no composition can sum to 1: the smallest fractions already sum to {low / self.steps:g}")
         if high < self.steps:

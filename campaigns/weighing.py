@@ -12,9 +12,7 @@ from materials_db.formula import molar_mass
 Basis = Literal["mass", "mole"]
 
 
-def mass_fractions(
-    fractions: Mapping[str, float], formulas: Mapping[str, str], basis: Basis
-) -> dict[str, float]:
+def mass_fractions(fractions: Mapping[str, float], formulas: Mapping[str, str], basis: Basis) -> dict[str, float]:
     """Mass fractions of a composition given in either basis."""
     if basis == "mass":
         return {name: float(f) for name, f in fractions.items()}
@@ -59,6 +57,4 @@ def actual_fractions(
     if total <= 0:
         return {}
     share = {name: a / total for name, a in amount.items()}
-    return {
-        i: (share[i], math.sqrt(sum((((i == j) - share[i]) / total * u[j]) ** 2 for j in masses))) for i in masses
-    }
+    return {i: (share[i], math.sqrt(sum((((i == j) - share[i]) / total * u[j]) ** 2 for j in masses))) for i in masses}

@@ -188,6 +188,8 @@ class _Reader:
         number = NUMBER.match(self.part, self.at)
         if number is None:
             return Fraction(1)
+        if "." in number.group() and DOTTED_WATER.search(self.part, number.start()):
+            raise self.fail("is this a decimal or a hydrate? Write a hydrate with '·' or '*', as in CuSO4·5H2O")
         return self.number(number)
 
     def number(self, match: re.Match[str]) -> Fraction:
@@ -196,8 +198,6 @@ class _Reader:
             raise self.fail("an amount of 0; leave the element out")
         if value > 10**6:
             raise self.fail(f"an amount of {match.group()} is not believable")
-        if "." in match.group() and DOTTED_WATER.search(self.part, match.start()):
-            raise self.fail("is this a decimal or a hydrate? Write a hydrate with '·' or '*', as in CuSO4·5H2O")
         self.at = match.end()
         if self.part[self.at : self.at + 1] in ("-", "+"):
             raise self.fail(

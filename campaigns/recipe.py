@@ -1,0 +1,328 @@
+"""Where chemistry becomes physics: a candidate as instructions that instruments understand, limits checked."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from campaigns.candidate import Candidate, Setting
+from campaigns.errors import RecipeError
+from campaigns.space import CategoricalParameter, FloatParameter, Space
+from campaigns.spec import Spec, StepSection
+from campaigns.toml_file import Fault
+from campaigns.units import UnitError, quantity
+from campaigns.weighing import masses_mg
+from instruments.contract import Capability
+
+MASSES = "masses_mg"  #: the parameter that a recipe fills from the composition
+TRIED = 64  #: candidates on which a recipe is tried when a campaign is validated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One operation, with everything that its instrument will be told."""
+
+    name: str
+    capability: str
+    instruments: tuple[str, ...]  #: any one of these
+    params: Mapping[str, Any]
+    hold_until: str | None = None
+
+    def json(self) -> dict[str, Any]:
+        """As it goes on record."""
+        return {
+            "name": self.name,
+            "capability": self.capability,
+            "instruments": list(self.instruments),
+            "params": dict(self.params),
+            "hold_until": self.hold_until,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The physical instructions that make and test a candidate."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def masses_mg(self) -> dict[str, float]:
+        """Feedstock that it asks for, mg, by component."""
+        found: dict[str, float] = {}
+        for step in self.steps:
+            found.update(step.params.get(MASSES, {}))
+        return found
+
+
+def resolve(spec: Spec, candidate: Candidate, capabilities: Mapping[str, Sequence[Capability]]) -> Recipe:
+    """The recipe of one candidate.
+
+    Raises
+    ------
+    RecipeError
+        No instrument has the capability, or a set-point lies outside its hard limits.
+    """
+    return Recipe(steps=tuple(resolve_step(spec, section, candidate, capabilities) for section in spec.recipe.steps))
+
+
+def resolve_step(
+    spec: Spec, section: StepSection, candidate: Candidate, capabilities: Mapping[str, Sequence[Capability]]
+) -> Step:
+    """One step for one candidate."""
+    able = offering(section, capabilities)
+    if not able:
+        raise RecipeError(f"step {section.name!r}: no instrument offers {section.capability!r}")
+    raw = {name: substituted(value, candidate.process, section.name) for name, value in section.params.items()}
+    fitting, reasons = [], []
+    for instrument, capability in able.items():
+        try:
+            params = parameters(capability, raw, spec, candidate)
+        except RecipeError as error:
+            reasons.append(f"{instrument}: {error}")
+        else:
+            fitting.append((instrument, params))
+    if not fitting:
+        raise RecipeError(f"step {section.name!r}: " + "; ".join(reasons))
+    return Step(
+        name=section.name,
+        capability=section.capability,
+        instruments=tuple(instrument for instrument, params in fitting if params == fitting[0][1]),
+        params=fitting[0][1],
+        hold_until=section.hold_until,
+    )
+
+
+def offering(section: StepSection, capabilities: Mapping[str, Sequence[Capability]]) -> dict[str, Capability]:
+    """The instruments that can do this step, with the capability."""
+    return {
+        name: c
+        for name, offered in capabilities.items()
+        for c in offered
+        if c.name == section.capability and section.instrument in (None, name)
+    }
+
+
+def substituted(value: Any, process: Mapping[str, Setting], step: str) -> Any:
+    """``"$temperature"`` is the candidate's setting of that name."""
+    if not (isinstance(value, str) and value.startswith("$")):
+        return value
+    if value[1:] not in process:
+        raise RecipeError(f"step {step!r}: {value!r} names no process parameter")
+    return _Setting(process[value[1:]])
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A process setting; its number is already in the unit of its parameter."""
+
+    value: Setting
+
+
+def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candidate: Candidate) -> dict[str, Any]:
+    """Parameters as the capability's model wants them, checked against its hard limits."""
+    keys = parameter_keys(capability)
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; it knows {', '.join(keys) or 'none'}"
+            raise RecipeError(f"{capability.name} has no parameter {key!r}{hint}")
+        field, unit = keys[key]
+        found[field] = number(value, unit, key, spec)
+    if MASSES in capability.params_model.model_fields:
+        composition = spec.space.composition
+        if composition is None:
+            raise RecipeError(f"{capability.name} weighs feedstock, but the campaign varies no composition")
+        found[MASSES] = masses_mg(candidate, composition.formulas, composition.basis, spec.recipe.batch)
+    try:
+        return capability.params_model.model_validate(found).model_dump(mode="json")
+    except ValidationError as error:
+        raise RecipeError(
+            "; ".join(limit_words(capability, dict(e)) for e in error.errors(include_url=False))
+        ) from None
+
+
+def parameter_keys(capability: Capability) -> dict[str, tuple[str, str]]:
+    """The names that campaign files use -> field and unit."""
+    keys: dict[str, tuple[str, str]] = {}
+    for name, info in capability.params_model.model_fields.items():
+        if name != MASSES:
+            extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+            keys[str(extra.get("key", name))] = (name, str(extra.get("unit", "")))
+    return keys
+
+
+def number(value: Any, unit: str, key: str, spec: Spec) -> Any:
+    """A parameter's value in the unit of its field."""
+    if isinstance(value, _Setting):
+        return value.value
+    if not unit or unit == "1":
+        return value
+    try:
+        return quantity(value, unit)
+    except UnitError as error:
+        raise RecipeError(f"{key}: {error}") from None
+
+
+def limit_words(capability: Capability, error: dict[str, Any]) -> str:
+    """A refused parameter in the words of a lab."""
+    field = str(error["loc"][0]) if error["loc"] else ""
+    info = capability.params_model.model_fields.get(field)
+    extra = info.json_schema_extra if info and isinstance(info.json_schema_extra, dict) else {}
+    key, unit = str(extra.get("key", field)), str(extra.get("unit", ""))
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    context = error.get("ctx", {})
+    limit = next((f"{w} {context[c]:g} {unit}".rstrip() for c, w in LIMITS.items() if c in context), None)
+    if limit:
+        return f"{key} = {error['input']:g} {unit} is outside the hard limits: {limit}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+
+
+LIMITS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
+
+
+def check_against_lab(
+    spec: Spec, capabilities: Mapping[str, Sequence[Capability]], stock: Collection[str]
+) -> list[Fault]:
+    """Everything about the campaign that this lab cannot do, before anything is started."""
+    faults = [
+        *(f for i, section in enumerate(spec.recipe.steps) if (f := step_fault(i, section, capabilities))),
+        *stock_faults(spec, stock, capabilities),
+        *measure_faults(spec, capabilities),
+    ]
+    if not faults:
+        faults = limit_faults(spec, capabilities)
+    return faults
+
+
+def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence[Capability]]) -> Fault | None:
+    """A capability or instrument that the lab has not."""
+    key = f"recipe.steps[{i}]"
+    if section.instrument is not None and section.instrument not in capabilities:
+        return Fault(
+            message=f"there is no instrument {section.instrument!r} in this lab",
+            key=f"{key}.instrument",
+            value=section.instrument,
+            hint=nearest(section.instrument, capabilities),
+            code="LAB-0230",
+        )
+    if not offering(section, capabilities):
+        offered = sorted({c.name for some in capabilities.values() for c in some})
+        return Fault(
+            message=f"no instrument of this lab offers {section.capability!r}",
+            key=f"{key}.capability",
+            value=section.capability,
+            hint=nearest(section.capability, offered),
+            code="LAB-0230",
+        )
+    return None
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What may have been meant, else all there is."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+
+
+def stock_faults(spec: Spec, stock: Collection[str], capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Components that are on no shelf, when some step weighs them."""
+    weighs = any(
+        MASSES in c.params_model.model_fields
+        for section in spec.recipe.steps
+        for c in offering(section, capabilities).values()
+    )
+    if not weighs or spec.composition is None:
+        return []
+    return [
+        Fault(
+            message=f"{name} is in no bottle of this lab",
+            key=f"composition.components.{name}",
+            hint=f"add [stock.{name}] to labctl.toml, or rename it: the lab has {', '.join(sorted(stock)) or 'no stock'}",
+            code="LAB-0232",
+        )
+        for name in spec.composition.components
+        if name not in stock
+    ]
+
+
+def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """The objective must be measured by some step."""
+    produced = {
+        quantity
+        for section in spec.recipe.steps
+        for c in offering(section, capabilities).values()
+        for quantity in c.produces
+    }
+    wanted = spec.objective.quantity
+    if not produced or any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced):
+        return []
+    return [
+        Fault(
+            message=f"no step of the recipe measures {wanted!r}",
+            key="objective.quantity",
+            value=wanted,
+            hint=nearest(wanted, produced),
+            code="LAB-0233",
+        )
+    ]
+
+
+def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Set-points outside hard limits, for any candidate of the space."""
+    found: dict[str, Fault] = {}
+    for candidate in extremes(spec.space):
+        for i, section in enumerate(spec.recipe.steps):
+            try:
+                resolve_step(spec, section, candidate, capabilities)
+            except RecipeError as error:
+                message = str(error)
+                fault = Fault(message=message, key=f"recipe.steps[{i}]", code="LAB-0231")
+                found.setdefault(f"{i}{message.split('=')[0]}", fault)
+    return list(found.values())
+
+
+def extremes(space: Space) -> list[Candidate]:
+    """Candidates at the edges of the space: every end of every setting, with many compositions."""
+    if space.pool is not None:
+        return list(space.pool)
+    ends = [
+        list(p.choices)
+        if isinstance(p, CategoricalParameter)
+        else [p.low, p.high if not isinstance(p, FloatParameter) else p.at(1.0)]
+        for p in space.process
+    ]
+    settings = [
+        dict(zip((p.name for p in space.process), chosen, strict=True))
+        for chosen in itertools.islice(itertools.product(*ends), TRIED)
+    ]
+    rng = random.Random(0)
+    drawn = [c.fractions for _ in range(TRIED) if (c := space.draw(rng)) is not None]
+    compositions = [*drawn, *corners(space)] or [{}]
+    return [
+        Candidate(f, settings[i % len(settings)])
+        for i, f in enumerate(itertools.chain(compositions, itertools.repeat(compositions[0], len(settings))))
+    ]
+
+
+def corners(space: Space) -> list[Mapping[str, Any]]:
+    """Compositions with as much, and as little, of one component as the space allows, as far as steps lead."""
+    if space.composition is None:
+        return []
+    rng, found = random.Random(1), []
+    for i in range(len(space.composition.components)):
+        for sign in (1, -1):
+            counts = space.composition.draw(rng)
+            while counts is not None:
+                better = [n for n in space.composition.neighbours(counts) if (n[i] - counts[i]) * sign > 0]
+                if not better:
+                    found.append(space.composition.fractions(counts))
+                    break
+                counts = better[0]
+    return found

@@ -1,0 +1,128 @@
+"""Quantities as people write them: ``"25 degC"``, ``"1.2 mol/kg"``, ``"14 d"``, ``"500 EUR"``.
+
+pint does the arithmetic. It is imported only when there is a quantity to read, because
+that takes longer than most commands run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pint
+
+CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CAD")
+QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*", re.DOTALL)
+TEMPERATURES = ("degC", "K", "degF")
+LONGEST = 80
+SPELLINGS = {
+    "°C": "degC",
+    "celsius": "degC",
+    "C": "degC",
+    "°F": "degF",
+    "µ": "u",
+    "Ω": "ohm",
+    "€": "EUR",
+    "%": "percent",
+}
+
+
+class UnitError(ValueError):
+    """A quantity that cannot be understood, with the reason."""
+
+
+@lru_cache(maxsize=1)
+def registry() -> pint.UnitRegistry[Any]:
+    """The one registry of units of this process."""
+    import pint
+
+    units: pint.UnitRegistry[Any] = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    for currency in CURRENCIES:
+        # Each currency is a dimension of its own: labctl knows no exchange rates.
+        units.define(f"{currency} = [money_{currency}]")
+    return units
+
+
+def quantity(text: Any, unit: str, *, difference: bool = False) -> float:
+    """The number that `text` means in `unit`.
+
+    Parameters
+    ----------
+    text
+        Number and unit as one string. A bare number is refused, unless `unit` is empty.
+    difference
+        Whether this is a difference of temperatures (``"1 K"``), not a temperature.
+
+    Raises
+    ------
+    UnitError
+        Not a number, not finite, no unit, an unknown unit, or a unit of another kind.
+    """
+    value, written = split(text, unit)
+    if not unit:
+        if written:
+            raise UnitError(f"{text!r} has the unit {written!r}; a plain number is expected here")
+        return value
+    if not written:
+        raise UnitError(f"{text!r} has no unit; write for example {example(value, unit)!r}")
+    return convert(value, written, unit, text, difference=difference)
+
+
+def split(text: Any, unit: str) -> tuple[float, str]:
+    """Number and unit of a quantity as it was typed."""
+    if isinstance(text, bool) or not isinstance(text, int | float | str):
+        raise UnitError(f"{text!r} is no quantity; write for example {example(1, unit)!r}")
+    if not isinstance(text, str):
+        value, written = float(text), ""
+    else:
+        match = QUANTITY.fullmatch(text[:LONGEST]) if len(text) <= LONGEST else None
+        if match is None:
+            raise UnitError(f"{text[:LONGEST]!r} does not begin with a number; write for example {example(1, unit)!r}")
+        value, written = float(match.group(1)), match.group(2)
+    if not math.isfinite(value):
+        raise UnitError(f"{text!r} is not a finite number")
+    return value, written
+
+
+def convert(value: float, written: str, unit: str, text: Any, *, difference: bool = False) -> float:
+    """A number from one unit into another of the same kind."""
+    import pint
+    import pint.errors
+
+    units = registry()
+    for spelling, name in SPELLINGS.items():
+        written = name if written == spelling else written
+    if re.search(r"[^\w\s*/^().·\-]", written) or "__" in written:
+        raise UnitError(f"{text!r}: {written!r} is not a unit")
+    try:
+        here = units.Quantity(value, units.Unit(written))
+        if difference and written in TEMPERATURES:
+            here = units.Quantity(value, "delta_degF" if written == "degF" else "delta_degC")
+            unit = "delta_degC"
+        found = float(here.to(unit).magnitude)
+    except pint.errors.DimensionalityError:
+        raise UnitError(
+            f"{text!r} is not in {unit} or a unit of its kind; write for example {example(value, unit)!r}"
+        ) from None
+    except (pint.errors.PintError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError):
+        raise UnitError(
+            f"{text!r}: {written!r} is not a known unit; write for example {example(value, unit)!r}"
+        ) from None
+    if not math.isfinite(found):
+        raise UnitError(f"{text!r} is not a finite number of {unit}")
+    return round(found, 12) if abs(found) < 1e6 else found
+
+
+def example(value: float, unit: str) -> str:
+    """How the quantity should be written."""
+    return f"{value:g} {unit}".strip()
+
+
+def known_unit(unit: str) -> str:
+    """The unit itself, if it is one. Raises UnitError."""
+    if unit:
+        convert(1.0, unit, unit, unit)
+    return unit

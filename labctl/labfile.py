@@ -1,0 +1,236 @@
+"""labctl.toml: what a lab is, its instruments, its bottles, and where it keeps its data."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from datetime import date, datetime, time, timezone
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from campaigns.toml_file import Fault, FileFaults, check, read
+from campaigns.units import CURRENCIES, UnitError, quantity
+from labctl.errors import NoLabError
+from materials_db.formula import Formula
+
+FILE = "labctl.toml"
+NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+InstrumentName = Annotated[str, Field(pattern=NAME)]
+ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def in_unit(unit: str) -> Any:
+    """A quantity that must be written with a unit."""
+    return BeforeValidator(lambda value: quantity(value, unit))
+
+
+def moment(value: Any) -> Any:
+    """A date or a time; without a zone it is UTC."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=timezone.utc)  # noqa: UP017
+    return datetime.combine(value, time(), timezone.utc) if isinstance(value, date) else value  # noqa: UP017
+
+
+Moment = Annotated[datetime, BeforeValidator(moment)]
+
+
+def price(value: Any) -> Any:
+    """``"0.05 EUR/g"`` as a number per gram."""
+    for currency in CURRENCIES:
+        if isinstance(value, str) and currency in value:
+            return quantity(value, f"{currency}/g")
+    raise UnitError(f"{value!r} is no price; write for example '0.05 EUR/g'")
+
+
+def address(value: str | None) -> str | None:
+    """``tcp://host:port``."""
+    if value is None:
+        return None
+    match = ADDRESS.fullmatch(value)
+    if match is None or not 1 <= int(match.group(2)) <= 65535:
+        raise ValueError(f"{value!r} is no address; write tcp://HOST:PORT, for example tcp://192.0.2.7:5025")
+    return value
+
+
+class LabSection(Section):
+    """[lab]."""
+
+    name: str = Field(min_length=1, max_length=64)
+    site: str = Field("here", min_length=1, max_length=64)
+    simulated: bool = Field(strict=True)
+    simulator: Literal["electrolyte"] | None = None
+    database: str = "sqlite:///.labctl/lab.sqlite"
+
+
+class SimulationSection(Section):
+    """[simulation]."""
+
+    speed: float = Field(1.0, gt=0, le=1e7)
+    seed: int = Field(1, ge=0, le=2**53 - 1, strict=True)
+    faults: Literal["none", "demo", "chaos"] = "demo"
+    idle: Annotated[float, in_unit("s"), Field(gt=0)] = 600.0
+
+    @property
+    def idle_s(self) -> float:
+        """Wall seconds without any contact after which the simulator stops."""
+        return self.idle
+
+
+class CalibrationSection(Section):
+    """[instruments.NAME.calibration]."""
+
+    certificate: str = Field(min_length=1)
+    quantity: str
+    valid_from: Moment
+    valid_to: Moment
+    u_relative: float | None = Field(None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _order(self) -> CalibrationSection:
+        if self.valid_from > self.valid_to:
+            raise ValueError(f"valid_from {self.valid_from.date()} is after valid_to {self.valid_to.date()}")
+        return self
+
+
+class InstrumentSection(Section):
+    """[instruments.NAME]."""
+
+    driver: str
+    address: Annotated[str | None, AfterValidator(address)] = None
+    limits: dict[str, Any] = {}
+    calibration: CalibrationSection | None = None
+
+
+class StockSection(Section):
+    """[stock.NAME]."""
+
+    formula: str
+    supplier: str = ""
+    lot: str = ""
+    purity: float | None = Field(None, gt=0, le=1)
+    amount: Annotated[float, in_unit("mg"), Field(gt=0)]
+    price: Annotated[float | None, BeforeValidator(price), Field(ge=0)] = None
+
+    @model_validator(mode="after")
+    def _formula(self) -> StockSection:
+        Formula.parse(self.formula)
+        return self
+
+    @property
+    def amount_mg(self) -> float:
+        """What was in the bottle when it came, mg."""
+        return self.amount
+
+    @property
+    def price_per_g(self) -> float | None:
+        """Money per gram."""
+        return self.price
+
+
+class EngineSection(Section):
+    """[engine]."""
+
+    sync: Literal["full", "normal"] | None = None
+
+
+class LabFile(Section):
+    """A whole labctl.toml."""
+
+    lab: LabSection
+    simulation: SimulationSection = SimulationSection()
+    instruments: dict[InstrumentName, InstrumentSection] = Field(min_length=1)
+    stock: dict[str, StockSection] = {}
+    engine: EngineSection = EngineSection()
+
+    @classmethod
+    def load(cls, path: Path) -> LabFile:
+        """Read a lab file. Raises FileFaults with all that is wrong with it."""
+        document = read(path)
+        file = check(cls, document)
+        if faults := [*file.address_faults(), *file.driver_faults()]:
+            raise FileFaults(path, [document.located(f) for f in faults])
+        return file
+
+    def address_faults(self) -> list[Fault]:
+        """A real instrument needs an address; a simulated lab must not reach for one."""
+        faults = []
+        for name, section in self.instruments.items():
+            key = f"instruments.{name}"
+            if self.lab.simulated and section.address is not None:
+                message = f"{name} has an address, but the lab is simulated: nothing there may be driven"
+                faults.append(
+                    Fault(
+                        message=message,
+                        key=f"{key}.address",
+                        value=section.address,
+                        hint="remove the address, or set lab.simulated = false",
+                    )
+                )
+            if not self.lab.simulated and section.address is None:
+                faults.append(Fault(message=f"{name} has no address", key=key, hint='add address = "tcp://HOST:PORT"'))
+        if self.lab.simulated and self.lab.simulator is None:
+            faults.append(
+                Fault(
+                    message="a simulated lab says which simulator",
+                    key="lab.simulated",
+                    hint='add simulator = "electrolyte"',
+                )
+            )
+        return faults
+
+    def driver_faults(self) -> list[Fault]:
+        """Drivers that are not installed, limits that they do not know."""
+        from instruments import registry
+        from instruments.errors import InstrumentError
+
+        faults = []
+        for name, section in self.instruments.items():
+            key = f"instruments.{name}"
+            known = registry.names()
+            if section.driver not in known:
+                near = difflib.get_close_matches(section.driver, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(known)}"
+                faults.append(
+                    Fault(
+                        message=f"there is no driver {section.driver!r}",
+                        key=f"{key}.driver",
+                        value=section.driver,
+                        hint=hint,
+                        code="LAB-0234",
+                    )
+                )
+                continue
+            try:
+                registry.capabilities(section.driver, dict(section.limits))
+            except InstrumentError as error:
+                faults.append(Fault(message=str(error), key=f"{key}.limits", code="LAB-0231"))
+        return faults
+
+
+def find_lab(start: Path, explicit: Path | None = None) -> Path:
+    """The lab's folder: the one named, else LABCTL_LAB, else the nearest labctl.toml upward.
+
+    Raises
+    ------
+    NoLabError
+        Saying where was looked.
+    """
+    named = explicit or (Path(os.environ["LABCTL_LAB"]) if os.environ.get("LABCTL_LAB") else None)
+    if named is not None:
+        folder = named.parent if named.name == FILE else named
+        if not (folder / FILE).is_file():
+            raise NoLabError(f"{folder} is not a lab: there is no {FILE} in it")
+        return folder.resolve()
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / FILE).is_file():
+            return folder
+    raise NoLabError(f"no {FILE} in {start.resolve()} or any folder above it")
