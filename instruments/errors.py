@@ -55,5 +55,11 @@ class OutOfLimits(InstrumentError):
     fault = Fault.OUT_OF_LIMITS
 
 
+class InvalidMeasurement(InstrumentError):
+    """The device measured, but the numbers cannot be true."""
+
+    fault = Fault.MEASUREMENT_INVALID
+
+
 class UnknownDriver(InstrumentError):
     """No driver of that name is installed."""

@@ -131,7 +131,7 @@ class Lab:
         folder = self.state / "journal"
         folder.mkdir(parents=True, exist_ok=True)
         return {
-            name: Host(name, registry.build(config), Journal(folder / f"{name}.sqlite", full_sync=True), clock)
+            name: Host(name, registry.build(config, clock), Journal(folder / f"{name}.sqlite"), clock)
             for name, config in self.instrument_configs().items()
         }
 

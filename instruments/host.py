@@ -1,0 +1,313 @@
+"""Turns a driver into an instrument whose jobs survive any crash.
+
+The order is what matters: write the intent, send START, write the run, fetch, write the
+result. A crash between any two of them is answered by asking the device what it knows of
+the job. An act that may have begun is never sent again on a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from instruments.clock import Clock
+from instruments.contract import (
+    Capability,
+    Driver,
+    Fault,
+    Found,
+    Health,
+    JobRequest,
+    JobResult,
+    JobState,
+    JobStatus,
+    Mode,
+    NotStarted,
+    Params,
+    Run,
+    RunState,
+)
+from instruments.errors import InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
+from instruments.journal import Entry, Journal
+
+BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
+READY = {Mode.READY}
+
+
+
+class Host:
+    """One instrument: its driver, its journal, its one job at a time.
+
+    Parameters
+    ----------
+    poll_s
+        Shortest and longest pause between two looks at a running job, lab seconds.
+    patience_s
+        Wall seconds for which `perform` keeps trying to reach a silent device.
+    on_point
+        Called with a name after each durable or physical step; tests crash there.
+    """
+
+    def __init__(
+        self,
+        instrument_id: str,
+        driver: Driver,
+        journal: Journal,
+        clock: Clock,
+        *,
+        limits: dict[str, Any] | None = None,
+        simulated: bool = False,
+        poll_s: tuple[float, float] = (1.0, 30.0),
+        patience_s: float = 30.0,
+        on_point: Callable[[str], None] | None = None,
+    ) -> None:
+        self.instrument_id = instrument_id
+        self.driver = driver
+        self.journal = journal
+        self.clock = clock
+        self.simulated = simulated
+        self.poll_s = poll_s
+        self.patience_s = patience_s
+        self.held_by: str | None = None
+        self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
+        self._point = on_point or (lambda name: None)
+        self._turn = asyncio.Lock()
+
+    def describe(self) -> list[Capability]:
+        return list(self._capabilities.values())
+
+    async def close(self) -> None:
+        """Let go of the device and of the journal."""
+        await self.driver.close()
+        self.journal.close()
+
+    async def health(self) -> Health:
+        try:
+            identity = await self.driver.identity()
+            mode, message, consumables = await self.driver.health()
+        except InstrumentError as error:
+            return Health(mode=Mode.OFFLINE, at=self.clock.now(), message=str(error))
+        if self.held_by is not None:
+            mode, message = Mode.MAINTENANCE, f"held by {self.held_by}"
+        return Health(
+            mode=mode, at=self.clock.now(), identity=identity, message=message, consumables=dict(consumables)
+        )
+
+    async def control(self, verb: str, who: str) -> Health:
+        """Hold or release the instrument, or stop what runs."""
+        if verb in ("hold", "enter_maintenance"):
+            self.held_by = who
+        elif verb in ("release_hold", "leave_maintenance"):
+            self.held_by = None
+        elif verb == "safe_stop":
+            await self.driver.abort("")
+        else:
+            raise ValueError(f"{verb!r} is none of hold, release_hold, enter_maintenance, leave_maintenance, safe_stop")
+        return await self.health()
+
+    # -- one job --------------------------------------------------------------------------
+
+    async def submit(self, request: JobRequest) -> JobStatus:
+        async with self._turn:
+            known = self.journal.get(request.job_id)
+            if known is not None and known.digest != request.digest:
+                return refused(request, Fault.REJECTED, f"job {request.job_id} is on record with other parameters")
+            if known is not None and known.state is JobState.INTENT:
+                known = await self._reconcile(known)
+            if known is not None and known.state is not JobState.NOT_STARTED:
+                return known.status()
+            return await self._begin(request)
+
+    def params(self, request: JobRequest) -> Params:
+        """The request's parameters, checked against the hard limits.
+
+        Raises
+        ------
+        OutOfLimits
+            Naming the parameter, the value and the limit. Nothing was sent.
+        """
+        capability = self._capabilities.get(request.capability)
+        if capability is None:
+            raise OutOfLimits(f"{self.instrument_id} does not offer {request.capability!r}")
+        low, high = capability.batch
+        if not low <= len(request.samples) <= high:
+            raise OutOfLimits(f"{request.capability} takes {low} to {high} samples, not {len(request.samples)}")
+        try:
+            return capability.params_model.model_validate(request.params)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(p) for p in first["loc"])
+            raise OutOfLimits(f"{where} = {first.get('input')!r}: {first['msg']}") from None
+
+    async def _begin(self, request: JobRequest) -> JobStatus:
+        try:
+            params = self.params(request)
+        except OutOfLimits as error:
+            return refused(request, Fault.OUT_OF_LIMITS, str(error))
+        try:
+            if waits := await self._not_ready():
+                return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, message=waits)
+            mark = await self.driver.mark()
+        except TransportError as error:
+            return JobStatus(
+                job_id=request.job_id, state=JobState.NEVER_SEEN, fault=error.fault, message=str(error)
+            )
+        self.journal.intent(request, mark, self.clock.now())
+        self._point("intent written")
+        return await self._send(request, params)
+
+    async def _not_ready(self) -> str:
+        """Why the device takes no work at this moment; empty when it does."""
+        if self.held_by is not None:
+            return f"held by {self.held_by}"
+        mode, message, _ = await self.driver.health()
+        return "" if mode in READY else f"{mode.value} {message}".strip()
+
+    async def _send(self, request: JobRequest, params: Params) -> JobStatus:
+        """START. An answer that was lost is looked for, not guessed."""
+        try:
+            run = await self.driver.start(request, params)
+        except TransportError as error:
+            entry = self._entry(request.job_id)
+            entry = await self._reconcile(entry, why=str(error), fault=error.fault)
+            return entry.status()
+        except (InstrumentError, ValueError) as error:
+            fault = error.fault if isinstance(error, InstrumentError) else Fault.REJECTED
+            self.journal.ended(request.job_id, JobState.REJECTED, self.clock.now(), fault=fault, message=str(error))
+            return self._entry(request.job_id).status()
+        self._point("started")
+        self.journal.running(request.job_id, run.run_id)
+        self._point("run recorded")
+        return await self._after(self._entry(request.job_id), run)
+
+    async def _reconcile(self, entry: Entry, why: str = "", fault: Fault | None = None) -> Entry:
+        """The intent is on record; did the act begin? Ask the device."""
+        job_id = entry.request.job_id
+        try:
+            found = await self.driver.find(entry.request, self.params(entry.request), entry.mark)
+        except TransportError:
+            return self._entry(job_id)  # still unknown; asked again at the next look
+        if isinstance(found, Found):
+            self.journal.running(job_id, found.run.run_id)
+        elif isinstance(found, NotStarted):
+            message = f"never began ({why})" if why else "never began"
+            self.journal.ended(job_id, JobState.NOT_STARTED, self.clock.now(), fault=fault, message=message)
+        else:
+            self.journal.ended(job_id, JobState.IN_DOUBT, self.clock.now(), message=found.reason)
+        return self._entry(job_id)
+
+    def _entry(self, job_id: str) -> Entry:
+        entry = self.journal.get(job_id)
+        assert entry is not None
+        return entry
+
+    async def status(self, job_id: str) -> JobStatus:
+        async with self._turn:
+            entry = self.journal.get(job_id)
+            if entry is None:
+                return JobStatus(job_id=job_id, state=JobState.NEVER_SEEN)
+            if entry.state is JobState.INTENT:
+                entry = await self._reconcile(entry)
+            if entry.state is not JobState.RUNNING:
+                return entry.status()
+            assert entry.run_id is not None
+            try:
+                return await self._after(entry, await self.driver.poll(entry.run_id))
+            except TransportError as error:
+                return entry.status(message=str(error), fault=error.fault)
+
+    async def _after(self, entry: Entry, run: Run) -> JobStatus:
+        """What follows from where the run stands; a finished one is fetched at once."""
+        job_id, now = entry.request.job_id, self.clock.now()
+        if run.state is RunState.RUNNING:
+            return entry.status(message=run.message, eta=now + timedelta(seconds=run.remaining_s))
+        if run.state is RunState.DONE:
+            return await self._fetch(entry, run)
+        state = JobState.ABORTED if run.state is RunState.ABORTED else JobState.FAILED
+        self.journal.ended(job_id, state, now, fault=run.fault, message=run.message or f"run {run.run_id} {state}")
+        return self._entry(job_id).status()
+
+    async def _fetch(self, entry: Entry, run: Run) -> JobStatus:
+        job_id = entry.request.job_id
+        try:
+            result = await self.driver.fetch(entry.request, self.params(entry.request), run.run_id)
+        except TransportError as error:
+            return entry.status(message=str(error), fault=error.fault)
+        except InvalidMeasurement as error:
+            self.journal.ended(
+                job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error)
+            )
+            return self._entry(job_id).status()
+        result = result.model_copy(update={"simulated": self.simulated})
+        self.journal.ended(job_id, JobState.DONE, self.clock.now(), result=result)
+        self._point("result written")
+        return self._entry(job_id).status()
+
+    async def result(self, job_id: str) -> JobResult:
+        found = self.journal.result(job_id)
+        if found is None:
+            raise InstrumentError(f"{self.instrument_id} keeps no result of job {job_id}")
+        return found
+
+    async def release(self, job_id: str) -> None:
+        self.journal.release(job_id)
+
+    async def list_open(self) -> list[str]:
+        return self.journal.open_jobs()
+
+    async def abort(self, job_id: str, reason: str) -> JobStatus:
+        async with self._turn:
+            entry = self.journal.get(job_id)
+            if entry is None or entry.state is not JobState.RUNNING or entry.run_id is None:
+                return entry.status() if entry else JobStatus(job_id=job_id, state=JobState.NEVER_SEEN)
+            try:
+                await self.driver.abort(entry.run_id)
+                run = await self.driver.poll(entry.run_id)
+            except InstrumentError as error:
+                return entry.status(message=f"not aborted: {error}", fault=error.fault)
+            if run.state is RunState.ABORTED:
+                self.journal.ended(
+                    job_id, JobState.ABORTED, self.clock.now(), fault=Fault.OPERATOR, message=reason
+                )
+                return self._entry(job_id).status()
+            return await self._after(entry, run)
+
+    # -- submit, wait, fetch --------------------------------------------------------------
+
+    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+        """Have the job done, or say where it stands when the device has been silent for too long.
+
+        What can be expected to go wrong is in the status. A status that is not final means:
+        the device holds the job or cannot take it now; ask again later. May be called any
+        number of times for one job, also after a crash.
+        """
+        status, silent_since, tries = await self.submit(request), None, 0
+        while not status.state.final:
+            trouble = status.fault is not None or status.state is not JobState.RUNNING
+            if not trouble:
+                silent_since, tries = None, 0
+                await self.clock.sleep(self._pause(status))
+                status = await self.status(request.job_id)
+                continue
+            silent_since = silent_since if silent_since is not None else self.clock.monotonic()
+            if self.clock.monotonic() - silent_since > self.patience_s:
+                return status, None
+            await asyncio.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
+            tries += 1
+            status = await self.submit(request) if status.state is not JobState.RUNNING else await self.status(request.job_id)
+        return status, self.journal.result(request.job_id) if status.state is JobState.DONE else None
+
+    def _pause(self, status: JobStatus) -> float:
+        """Lab seconds until it is worth looking again."""
+        left = (status.eta - self.clock.now()).total_seconds() if status.eta else 0.0
+        shortest, longest = self.poll_s
+        return min(max(left, shortest), longest)
+
+
+def refused(request: JobRequest, fault: Fault, message: str) -> JobStatus:
+    """A job that was turned down before anything physical happened."""
+    return JobStatus(job_id=request.job_id, state=JobState.REJECTED, fault=fault, message=message)
