@@ -38,7 +38,6 @@ BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach 
 READY = {Mode.READY}
 
 
-
 class Host:
     """One instrument: its driver, its journal, its one job at a time.
 
@@ -93,9 +92,7 @@ class Host:
             return Health(mode=Mode.OFFLINE, at=self.clock.now(), message=str(error))
         if self.held_by is not None:
             mode, message = Mode.MAINTENANCE, f"held by {self.held_by}"
-        return Health(
-            mode=mode, at=self.clock.now(), identity=identity, message=message, consumables=dict(consumables)
-        )
+        return Health(mode=mode, at=self.clock.now(), identity=identity, message=message, consumables=dict(consumables))
 
     async def control(self, verb: str, who: str) -> Health:
         """Hold or release the instrument, or stop what runs."""
@@ -153,9 +150,7 @@ class Host:
                 return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, message=waits)
             mark = await self.driver.mark()
         except TransportError as error:
-            return JobStatus(
-                job_id=request.job_id, state=JobState.NEVER_SEEN, fault=error.fault, message=str(error)
-            )
+            return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, fault=error.fault, message=str(error))
         self.journal.intent(request, mark, self.clock.now())
         self._point("intent written")
         return await self._send(request, params)
@@ -238,9 +233,7 @@ class Host:
         except TransportError as error:
             return entry.status(message=str(error), fault=error.fault)
         except InvalidMeasurement as error:
-            self.journal.ended(
-                job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error)
-            )
+            self.journal.ended(job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error))
             return self._entry(job_id).status()
         result = result.model_copy(update={"simulated": self.simulated})
         self.journal.ended(job_id, JobState.DONE, self.clock.now(), result=result)
@@ -270,9 +263,7 @@ class Host:
             except InstrumentError as error:
                 return entry.status(message=f"not aborted: {error}", fault=error.fault)
             if run.state is RunState.ABORTED:
-                self.journal.ended(
-                    job_id, JobState.ABORTED, self.clock.now(), fault=Fault.OPERATOR, message=reason
-                )
+                self.journal.ended(job_id, JobState.ABORTED, self.clock.now(), fault=Fault.OPERATOR, message=reason)
                 return self._entry(job_id).status()
             return await self._after(entry, run)
 
@@ -298,7 +289,11 @@ class Host:
                 return status, None
             await asyncio.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
             tries += 1
-            status = await self.submit(request) if status.state is not JobState.RUNNING else await self.status(request.job_id)
+            status = (
+                await self.submit(request)
+                if status.state is not JobState.RUNNING
+                else await self.status(request.job_id)
+            )
         return status, self.journal.result(request.job_id) if status.state is JobState.DONE else None
 
     def _pause(self, status: JobStatus) -> float:

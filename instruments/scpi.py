@@ -81,7 +81,9 @@ class ScpiTcp:
             opening = asyncio.open_connection(self.host, self.port, limit=LONGEST_LINE)
             self._reader, self._writer = await asyncio.wait_for(opening, self.timeout_s)
         except TimeoutError:
-            raise LinkLost(f"{self.host}:{self.port} does not take the connection within {self.timeout_s:g} s") from None
+            raise LinkLost(
+                f"{self.host}:{self.port} does not take the connection within {self.timeout_s:g} s"
+            ) from None
         except OSError as error:
             raise LinkLost(f"{self.host}:{self.port}: {error.strerror or error}") from None
         found = await self._ask("*IDN?")
@@ -125,7 +127,9 @@ class ScpiTcp:
             return await asyncio.wait_for(reading, self.timeout_s)
         except TimeoutError:
             self._drop()
-            raise ReplyTimeout(f"{self.host}:{self.port} did not answer {command!r} within {self.timeout_s:g} s") from None
+            raise ReplyTimeout(
+                f"{self.host}:{self.port} did not answer {command!r} within {self.timeout_s:g} s"
+            ) from None
         except (asyncio.IncompleteReadError, LinkLost, OSError) as error:
             self._drop()
             raise LinkLost(f"{self.host}:{self.port} closed the connection at {command!r}: {error}") from None

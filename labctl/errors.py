@@ -1,11 +1,11 @@
 """What the terminal can say went wrong: a code, an exit status, and what to type next.
 
-    LabError
-    ├── UsageError        2   the command asks for something that is not there
-    ├── NoLabError        2   not in a lab's folder
-    ├── ExistsError       2   would write over something
-    ├── NoContactError    5   instruments do not answer
-    └── StoppedError    130   Ctrl-C, twice
+LabError
+├── UsageError        2   the command asks for something that is not there
+├── NoLabError        2   not in a lab's folder
+├── ExistsError       2   would write over something
+├── NoContactError    5   instruments do not answer
+└── StoppedError    130   Ctrl-C, twice
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class NoLabError(LabError):
     exit_status = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint="cd into a lab, add --lab DIR, or make one: labctl init my-lab --lab electrolyte")
+        super().__init__(
+            message, hint="cd into a lab, add --lab DIR, or make one: labctl init my-lab --lab electrolyte"
+        )
 
 
 class ExistsError(LabError):

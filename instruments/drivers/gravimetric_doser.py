@@ -130,9 +130,7 @@ def mass_reading(sample_id: str, text: str, at: datetime) -> Reading:
 
 def request(job_id: str, sample_id: str, params: dict[str, Any]) -> JobRequest:
     """A job for one sample."""
-    return JobRequest(
-        job_id=job_id, capability="dose_and_mix", params=params, samples=(SampleAt(sample_id=sample_id),)
-    )
+    return JobRequest(job_id=job_id, capability="dose_and_mix", params=params, samples=(SampleAt(sample_id=sample_id),))
 
 
 def make(config: InstrumentConfig, transport: Transport, clock: Clock) -> GravimetricDoser:
