@@ -11,7 +11,6 @@ from campaigns.engine import Json
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobResult, JobStatus
 from materials_db import records as db
-from materials_db.errors import NotFoundError
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
@@ -70,12 +69,10 @@ def answer(tx: Transaction, job: db.Job) -> Json:
         return {"verdict": "done", "released": []}
     if job.state == "in_doubt":
         return {"verdict": "held", "released": []}
-    later = next_attempt_id(job)
-    try:
-        tx.get(db.Job, later)
-    except NotFoundError:
-        return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": []}
-    return {"verdict": "again", "job": later, "released": []}
+    later = tx.find(db.Job, id=next_attempt_id(job))
+    if later:
+        return {"verdict": "again", "job": later[0].id, "released": []}
+    return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": []}
 
 
 def finish(
@@ -176,21 +173,16 @@ def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id:
 def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:
     """Keep the bytes, and a row that says where they came from."""
     sha256 = tx.put_raw(file.content)
-    try:
-        tx.get(db.RawFile, sha256)  # the same bytes were kept before: one row per content
-    except NotFoundError:
-        tx.add(
-            db.RawFile(
-                id=sha256,
-                name=file.name,
-                media_type=file.media_type,
-                size=len(file.content),
-                job_id=job.id,
-                stored_at=at,
-            ),
-            at=at,
-            actor=ACTOR,
+    if not tx.find(db.RawFile, id=sha256):  # the same bytes may have been kept before: one row per content
+        row = db.RawFile(
+            id=sha256,
+            name=file.name,
+            media_type=file.media_type,
+            size=len(file.content),
+            job_id=job.id,
+            stored_at=at,
         )
+        tx.add(row, at=at, actor=ACTOR)
     return sha256
 
 

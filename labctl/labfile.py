@@ -43,7 +43,7 @@ def moment(value: Any) -> Any:
 Moment = Annotated[datetime, BeforeValidator(moment)]
 
 
-def price(value: Any) -> Any:
+def money_per_gram(value: Any) -> Any:
     """``"0.05 EUR/g"`` as a number per gram."""
     for currency in CURRENCIES:
         if isinstance(value, str) and currency in value:
@@ -51,7 +51,7 @@ def price(value: Any) -> Any:
     raise UnitError(f"{value!r} is no price; write for example '0.05 EUR/g'")
 
 
-def address(value: str | None) -> str | None:
+def tcp_address(value: str | None) -> str | None:
     """``tcp://host:port``."""
     if value is None:
         return None
@@ -105,7 +105,7 @@ class InstrumentSection(Section):
     """[instruments.NAME]."""
 
     driver: str
-    address: Annotated[str | None, AfterValidator(address)] = None
+    address: Annotated[str | None, AfterValidator(tcp_address)] = None
     limits: dict[str, Any] = {}
     calibration: CalibrationSection | None = None
 
@@ -118,7 +118,7 @@ class StockSection(Section):
     lot: str = ""
     purity: float | None = Field(None, gt=0, le=1)
     amount: Annotated[float, in_unit("mg"), Field(gt=0)]
-    price: Annotated[float | None, BeforeValidator(price), Field(ge=0)] = None
+    price: Annotated[float | None, BeforeValidator(money_per_gram), Field(ge=0)] = None
 
     @model_validator(mode="after")
     def _formula(self) -> StockSection:

@@ -53,7 +53,7 @@ def check_move(kind: type[r.Record], changes: Iterable[str]) -> None:
 def not_found(kind: type[r.Record] | str, id: str, known: Iterable[str]) -> NotFoundError:
     """The error for an id that is not there, naming near ones."""
     noun = kind if isinstance(kind, str) else kind.kind
-    near = difflib.get_close_matches(id, list(known), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(id, list(known)[-200:], n=3, cutoff=0.6)
     hint = f"; near it: {', '.join(near)}" if near else ""
     return NotFoundError(f"there is no {noun.replace('_', ' ')} {id!r}{hint}")
 

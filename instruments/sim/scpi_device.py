@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,7 @@ class ScpiDevice:
         self.world = world
         self.neighbours = neighbours  #: names of the machines of each driver in this lab
         self.errors: list[str] = []
+        self._headers: dict[str, Callable[[str], Reply]] = {}
         self.program: dict[str, Any] = {}
         self.mode_override: str | None = None  #: LOCAL, INTERLOCKED or FAULT, set from outside
         self.commands: dict[str, Callable[[str], Reply]] = {
@@ -78,11 +80,11 @@ class ScpiDevice:
 
     def lookup(self, header: str) -> Callable[[str], Reply] | None:
         """The command that a header names, in short or long form and any case."""
-        for pattern, command in self.commands.items():
-            nodes, given = pattern.split(":"), header.upper().split(":")
-            if len(nodes) == len(given) and all(g in forms(n) for n, g in zip(nodes, given, strict=True)):
-                return command
-        return None
+        if len(self._headers) == 0:
+            for pattern, command in self.commands.items():
+                for nodes in itertools.product(*(forms(node) for node in pattern.split(":"))):
+                    self._headers[":".join(nodes)] = command
+        return self._headers.get(header.upper())
 
     def file(self, entry: str) -> None:
         """Put an error into the queue, which holds the newest 32."""

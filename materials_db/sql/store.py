@@ -145,7 +145,7 @@ class SqlTransaction:
         target = table(kind.kind)
         row = self.session.execute(sa.select(target).where(target.c.id == id)).mappings().first()
         if row is None:
-            known = self.session.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(1000)).scalars()
+            known = self.session.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(200)).scalars()
             raise rules.not_found(kind, id, known)
         return kind.model_validate(dict(row))
 
