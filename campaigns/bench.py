@@ -20,6 +20,7 @@ from materials_db.store import MaterialsStore, Transaction
 
 T = TypeVar("T")
 ACTOR = "labctl"
+PAUSED = "paused by request"
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
 
@@ -114,7 +115,7 @@ class Bench:
         if campaign.wanted == "stop":
             return "stopped", "stopped by request"
         if campaign.wanted == "pause":
-            return "paused", "paused by request"
+            return "paused", PAUSED
         if history.machine_failures >= MACHINE_FAILURES:
             return (
                 "paused",
@@ -150,6 +151,8 @@ class Bench:
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
         """The campaign rests: done, stopped or paused."""
+        if state == "paused" and tx.get(db.Campaign, campaign_id).wanted == "run" and reason == PAUSED:
+            return "running"  # somebody changed their mind: the worker begins a fresh workflow
         at = self.clock.now()
         ended = None if state == "paused" else at
         tx.move(

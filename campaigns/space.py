@@ -18,6 +18,7 @@ from campaigns.candidate import Candidate, Setting
 from campaigns.errors import SpaceError
 
 Basis = Literal["mass", "mole"]
+UNIFORM_TRIES = 60  #: uniform draws before upper bounds are forced
 
 
 def exact(value: float | str | Fraction) -> Fraction:
@@ -206,10 +207,13 @@ class CompositionSpace:
         return not any(c.broken_by(fractions) for c in self.constraints)
 
     def draw(self, rng: random.Random, *, tries: int = 2000) -> tuple[int, ...] | None:
-        """One composition, uniform over the simplex of those present as far as bounds allow; None if none was found."""
-        for _ in range(tries):
-            present = self._draw_present(rng)
-            counts = self._fill(present, rng)
+        """One composition at random; None if none was found.
+
+        First as a uniform draw over the simplex of those present, rejecting what is out of
+        bounds; where that is hopeless, shares are cut off at the upper bounds.
+        """
+        for attempt in range(tries):
+            counts = self._fill(self._draw_present(rng), rng, capped=attempt >= UNIFORM_TRIES)
             if counts is not None and self.allows(counts):
                 return counts
         return None
@@ -223,10 +227,10 @@ class CompositionSpace:
             return sorted([*must, *(i for i in may if not self.components[i].optional or rng.random() < 0.5)])
         return sorted([*must, *rng.sample(may, rng.randint(min(1, room), room) if not must else rng.randint(0, room))])
 
-    def _fill(self, present: Sequence[int], rng: random.Random) -> tuple[int, ...] | None:
-        """Share out what is above the lower bounds, as a Dirichlet draw does, within the upper bounds."""
+    def _fill(self, present: Sequence[int], rng: random.Random, *, capped: bool) -> tuple[int, ...] | None:
+        """Share out what is above the lower bounds as a Dirichlet draw does, upper bounds kept if `capped`."""
         lows = {i: self.bounds(self.components[i])[0] for i in present}
-        highs = {i: self.bounds(self.components[i])[1] for i in present}
+        highs = {i: self.bounds(self.components[i])[1] if capped else self.steps for i in present}
         free = self.steps - sum(lows.values())
         if free < 0 or sum(highs.values()) < self.steps:
             return None

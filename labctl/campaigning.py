@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from campaigns.recipe import check_against_lab
 from campaigns.spec import Spec
@@ -84,9 +84,38 @@ def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
         apply_wish(tx, campaign, wanted, at)
 
 
-def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: db.AwareDatetime) -> None:
+def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> None:
     """A paused campaign that should run or stop must be running for a worker to adopt it."""
     wakes = campaign.state != "running" and wanted != "pause"
-    changes = {"state": "running", "reason": ""} if wakes else {}
+    changes: dict[str, Any] = {"state": "running", "reason": ""} if wakes else {}
     if campaign.wanted != wanted or changes:
         tx.move(db.Campaign, campaign.id, at=at, actor=wiring.actor(), was=[campaign.state], wanted=wanted, **changes)
+
+
+def in_words(spec: Spec) -> str:
+    """A campaign file in one sentence."""
+    varied = ", ".join(spec.space.names) or "a list of candidates"
+    limits = [f"{spec.budget.experiments} experiments"] if spec.budget.experiments else []
+    limits += [f"{spec.budget.time / 3600:g} h of lab time"] if spec.budget.time else []
+    limits += [f"{spec.budget.money:g} EUR"] if spec.budget.money else []
+    return (
+        f"{spec.objective.direction} {spec.objective.quantity} over {varied};"
+        f" at most {' or '.join(limits)}, {spec.optimizer.in_flight} at a time"
+    )
+
+
+def dry_run(lab: Lab, path: Path) -> str:
+    """What running this file would do, use up and take."""
+    spec, _ = validate(lab, path)
+    composition = spec.space.composition
+    count = spec.budget.experiments
+    lines = [f"would run {path.name}: {in_words(spec)}"]
+    for step in spec.recipe.steps:
+        able = [n for n, c in lab.capabilities().items() if any(x.name == step.capability for x in c)]
+        lines.append(f"  {step.name}: {step.capability} on {' or '.join(able)}")
+    if count and composition:
+        lines.append(
+            f"  feedstock: {count} x {spec.recipe.batch / 1000:g} g = {count * spec.recipe.batch / 1000:g} g in all"
+        )
+    lines.append("nothing was started")
+    return "\n".join(lines)

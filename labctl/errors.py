@@ -10,7 +10,15 @@ LabError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from campaigns.toml_file import FileFaults
 
 
 class LabError(Exception):
@@ -73,3 +81,113 @@ class StoppedError(LabError):
 
     code = "LAB-0130"
     exit_status = 130
+
+
+def roots() -> tuple[type[Exception], ...]:
+    """Every error that has something to say to a person at the terminal."""
+    from typer._click.exceptions import ClickException
+    from typer.exceptions import Abort, Exit
+
+    from campaigns.errors import CampaignError
+    from campaigns.toml_file import FileFaults
+    from campaigns.units import UnitError
+    from instruments.errors import InstrumentError
+    from materials_db.errors import MaterialsDBError
+
+    return (
+        LabError, FileFaults, CampaignError, UnitError, InstrumentError, MaterialsDBError, ClickException, Abort, Exit,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """An error as it is shown."""
+
+    code: str
+    exit_status: int
+    message: str
+    where: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def report(error: Exception) -> Report:
+    """What to say about an error."""
+    from campaigns.toml_file import FileFaults
+    from instruments.errors import InstrumentError, OutOfLimits, TransportError
+    from materials_db import errors as db
+
+    if isinstance(error, LabError):
+        return Report(error.code, error.exit_status, error.message, error.where, error.hint)
+    if isinstance(error, FileFaults):
+        return report_faults(error)
+    kinds: tuple[tuple[type[Exception], str, int, str], ...] = (
+        (db.NotFoundError, "LAB-0301", 3, ""),
+        (db.NewerDatabaseError, "LAB-0302", 2, ""),
+        (db.ConflictError, "LAB-0601", 6, ""),
+        (db.DamagedLogError, "LAB-0701", 1, "restore a backup; the database was changed from outside"),
+        (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),
+        (db.MaterialsDBError, "LAB-0300", 1, ""),
+        (OutOfLimits, "LAB-0231", 7, ""),
+        (TransportError, "LAB-0502", 5, "check power and cable, then: labctl doctor"),
+        (InstrumentError, "LAB-0500", 1, ""),
+    )
+    for kind, code, status, hint in kinds:
+        if isinstance(error, kind):
+            return Report(code, status, str(error), (), hint)
+    return Report("LAB-0200", 2, str(error))
+
+
+def report_faults(error: FileFaults) -> Report:
+    """All faults of a file at once."""
+    lines = []
+    for fault in error.faults:
+        place = f"{short_path(error.path)}:{fault.line}" if fault.line else short_path(error.path)
+        written = f"{fault.key} = {fault.value}" if fault.key and fault.value else fault.key
+        lines.append(f"{place}  {written}".rstrip())
+        lines.append(f"    {fault.message}" + (f"; {fault.hint}" if fault.hint else ""))
+    count = len(error.faults)
+    first = error.faults[0].code if error.faults else "LAB-0201"
+    number = "one fault" if count == 1 else f"{count} faults"
+    return Report(first, 2, f"{short_path(error.path)} has {number}; nothing was done", tuple(lines))
+
+
+def short_path(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def show(error: Exception) -> int:
+    """Write the error to stderr in the shape that was asked for; the exit status."""
+    from typer._click.exceptions import ClickException
+    from typer.exceptions import Abort, Exit
+
+    if isinstance(error, Exit):
+        return error.exit_code
+    if isinstance(error, Abort):
+        return 130
+    if isinstance(error, ClickException):
+        error.show()
+        return error.exit_code
+    found = report(error)
+    if wants_json(sys.argv):
+        shown = {"code": found.code, "message": found.message, "where": list(found.where), "hint": found.hint}
+        print(json.dumps({"schema": "labctl/v1", "error": shown}), file=sys.stderr)
+    else:
+        print(f"error {found.code}: {found.message}", file=sys.stderr)
+        for line in found.where:
+            print(f"  {line}", file=sys.stderr)
+        if found.hint:
+            print(f"  try: {found.hint}", file=sys.stderr)
+    return found.exit_status
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the command line asked for JSON, also when it could not be understood."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        a in ("-ojson", "-ojsonl", "--output=json") or (a in ("-o", "--output") and b.startswith("json"))
+        for a, b in pairs
+    )

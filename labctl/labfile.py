@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from datetime import date, datetime, time, timezone
 from pathlib import Path
@@ -13,10 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from campaigns.toml_file import Fault, FileFaults, check, read
 from campaigns.units import CURRENCIES, UnitError, quantity
-from labctl.errors import NoLabError
+from labctl.finding import DATABASE
 from materials_db.formula import Formula
 
-FILE = "labctl.toml"
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 InstrumentName = Annotated[str, Field(pattern=NAME)]
 ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
@@ -68,7 +66,7 @@ class LabSection(Section):
     site: str = Field("here", min_length=1, max_length=64)
     simulated: bool = Field(strict=True)
     simulator: Literal["electrolyte"] | None = None
-    database: str = "sqlite:///.labctl/lab.sqlite"
+    database: Annotated[str, Field(pattern=r"^(sqlite:///.+|postgresql\+psycopg://.+)$")] = DATABASE
 
 
 class SimulationSection(Section):
@@ -214,23 +212,3 @@ class LabFile(Section):
             except InstrumentError as error:
                 faults.append(Fault(message=str(error), key=f"{key}.limits", code="LAB-0231"))
         return faults
-
-
-def find_lab(start: Path, explicit: Path | None = None) -> Path:
-    """The lab's folder: the one named, else LABCTL_LAB, else the nearest labctl.toml upward.
-
-    Raises
-    ------
-    NoLabError
-        Saying where was looked.
-    """
-    named = explicit or (Path(os.environ["LABCTL_LAB"]) if os.environ.get("LABCTL_LAB") else None)
-    if named is not None:
-        folder = named.parent if named.name == FILE else named
-        if not (folder / FILE).is_file():
-            raise NoLabError(f"{folder} is not a lab: there is no {FILE} in it")
-        return folder.resolve()
-    for folder in (start.resolve(), *start.resolve().parents):
-        if (folder / FILE).is_file():
-            return folder
-    raise NoLabError(f"no {FILE} in {start.resolve()} or any folder above it")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +18,9 @@ if TYPE_CHECKING:
     from instruments.clock import Clock
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
-    from materials_db import records as db
     from materials_db.sql.store import SqlStore
-    from materials_db.store import Transaction
 
-ACTOR = "labctl"
+ACTOR = "labctl"  #: who the audit log names for what no person did
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,9 @@ class Lab:
 
     @property
     def full_sync(self) -> bool:
-        """Whether every commit waits for the disk."""
-        return self.file.engine.sync == "full"
+        """Whether every commit waits for the disk: always where matter is at stake, unless the file says otherwise."""
+        sync = self.file.engine.sync or ("normal" if self.file.lab.simulated else "full")
+        return sync == "full"
 
     @cached_property
     def store(self) -> SqlStore:
@@ -122,6 +119,12 @@ class Lab:
         now, speed = self.simulator_control().clock()
         return ScaledClock(now, speed)
 
+    @property
+    def poll_s(self) -> tuple[float, float]:
+        """Shortest and longest pause between two looks at a running job, lab seconds."""
+        speed = self.file.simulation.speed if self.file.lab.simulated else 1.0
+        return 0.01 * speed, 30.0 * speed
+
     def hosts(self, clock: Clock) -> dict[str, Host]:
         """One host per instrument, each with its durable journal."""
         from instruments import registry
@@ -131,7 +134,15 @@ class Lab:
         folder = self.state / "journal"
         folder.mkdir(parents=True, exist_ok=True)
         return {
-            name: Host(name, registry.build(config, clock), Journal(folder / f"{name}.sqlite"), clock)
+            name: Host(
+                name,
+                registry.build(config, clock),
+                Journal(folder / f"{name}.sqlite"),
+                clock,
+                limits=config.limits,
+                simulated=config.simulated,
+                poll_s=self.poll_s,
+            )
             for name, config in self.instrument_configs().items()
         }
 
@@ -163,11 +174,11 @@ def engine(lab: Lab, bench: Bench) -> DurableEngine:
     return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
 
 
-def submit(lab: Lab, segment: str, campaign_id: str) -> None:
-    """Hand a campaign to the worker that runs in another process."""
-    from campaigns.engines.durable import submit_from_outside
+def simulator_alive(lab: Lab) -> bool:
+    """Whether the lab's simulator is running."""
+    from instruments.sim.control import running
 
-    submit_from_outside(lab.url, "campaign", segment, campaign_id, [])
+    return running(lab.state / "simulator") is not None
 
 
 def versions() -> dict[str, str]:

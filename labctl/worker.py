@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from labctl import registration, wiring
-from labctl.errors import LabError
 from labctl.wiring import ACTOR, Lab
 
 if TYPE_CHECKING:
@@ -95,9 +94,12 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
+        from labctl.errors import roots
+
+        log_to(self.lab)
         try:
             asyncio.run(self._serve())
-        except (LabError, OSError) as error:
+        except (*roots(), OSError) as error:
             self.error = error
         finally:
             self.ready.set()
@@ -146,6 +148,17 @@ class Worker:
         await engine.submit("campaign", segment, id, [experiment for experiment, _ in flying])
 
 
+def log_to(lab: Lab) -> None:
+    """Write what happens beside the screen into the lab's log."""
+    handler = logging.FileHandler(lab.state / "labctl.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setLevel(logging.WARNING)
+    for name in ("dbos", "labctl"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+
+
 def running_campaigns(tx: Transaction) -> list[str]:
     """Ids of the campaigns that somebody should be working on."""
     from materials_db import records as db
@@ -158,7 +171,6 @@ def next_segment(tx: Transaction, id: str) -> tuple[str, list[tuple[str, list[st
     from campaigns.bench import segment_id
     from materials_db import records as db
 
-    # A campaign that was taken back between two looks must not get a second workflow.
     open_ = tx.find(db.Experiment, order="number", campaign_id=id, state=("planned", "running"))
     flying = [(e.id, [f"{e.id}/{step['name']}" for step in e.plan["steps"]]) for e in open_]
     return segment_id(tx, id), flying
@@ -213,11 +225,32 @@ class Session:
             raise self.worker.error
         return True
 
+    def wait(self, timeout_s: float) -> None:
+        """Let time pass, less if our worker ends."""
+        if self.worker is not None and self.worker.alive:
+            self.worker.join(timeout_s)
+        else:
+            threading.Event().wait(timeout_s)
+
     def leave(self) -> None:
         """Stop working now; everything can be resumed."""
         if self.worker is not None:
             self.worker.stop()
             self.worker.join(timeout_s=10)
+
+    def finish(self, *, quiet: bool = False) -> None:
+        """Our campaign rests. Others may still need us: serve them until they rest too."""
+        if self.worker is None:
+            return
+        self.worker.join(timeout_s=3 * LOOK_S)
+        if self.worker.alive and not quiet:
+            print("still serving campaigns that were started elsewhere; Ctrl-C stops, they can be resumed")
+        try:
+            self.worker.join()
+        except KeyboardInterrupt:
+            self.leave()
+        if self.worker.error is not None:
+            raise self.worker.error
 
 
 def run_campaign(

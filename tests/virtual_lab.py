@@ -60,7 +60,9 @@ class VirtualLab:
     def _host(self, name: str) -> Host:
         config = InstrumentConfig(instrument_id=name, driver=self.file.instruments[name].driver, address="")
         driver = registry.build(config, self.clock, self.sim.transport(name))
-        return Host(name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 86400.0))
+        return Host(
+            name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 86400.0)
+        )
 
     async def bench(self) -> Bench:
         """The lab at hand."""

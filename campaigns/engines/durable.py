@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dbos import DBOS, DBOSClient, Serializer, SetWorkflowID, SQLAlchemyDatasource
+from dbos import DBOS, Serializer, SetWorkflowID, SQLAlchemyDatasource
 
 from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
 from materials_db.store import Transaction
@@ -154,15 +154,6 @@ class DurableSteps:
         return str(handle.workflow_id)
 
 
-def submit_from_outside(url: str, workflow: str, id: str, *args: Json) -> None:
-    """Hand a workflow to the worker that is running in another process."""
-    client = DBOSClient(system_database_url=url, application_name=APP, serializer=JsonSerializer())
-    try:
-        client.enqueue({"workflow_name": workflow, "queue_name": CONTROL, "workflow_id": id}, *args)
-    finally:
-        client.destroy()
-
-
 def quiet_logger() -> None:
     """Send what DBOS logs to our log alone; without a handler of ours it writes to stderr."""
     logger = logging.getLogger("dbos")
@@ -171,4 +162,4 @@ def quiet_logger() -> None:
     logger.propagate = False
 
 
-__all__ = ["DurableEngine", "EngineError", "JsonSerializer", "submit_from_outside"]
+__all__ = ["DurableEngine", "EngineError", "JsonSerializer"]

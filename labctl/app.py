@@ -1,0 +1,99 @@
+"""The command line: nouns, then verbs; and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+NAMES = {
+    "init": "Make a lab: its folder with commented files to start from.",
+    "campaign": "Launch campaigns, follow them, pause and resume them.",
+    "experiment": "What was planned, is under way, and came out.",
+    "sample": "The objects that exist: composition, jobs, measurements.",
+    "measurement": "Measured values with their uncertainty.",
+    "candidate": "What was found, best first; take it elsewhere.",
+    "trace": "The whole line behind a sample's values.",
+    "instrument": "Instruments of the lab: state, capabilities, conformance.",
+    "queue": "What waits for which instrument, and why.",
+    "optimizer": "Ask for proposals without any lab.",
+    "audit": "The log of everything that was written.",
+    "doctor": "Check this lab and say what to do about what is wrong.",
+    "version": "Which labctl this is.",
+}
+
+
+class Commands(TyperGroup):
+    """Commands by name; a command's module is imported when it is used, not before."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of a day's work."""
+        return list(NAMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the command."""
+        if cmd_name not in NAMES:
+            return None
+        module = importlib.import_module(f"labctl.commands.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Names and summaries, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(NAMES.items()))
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run a self-driving materials laboratory from the terminal.",
+    epilog="Start with: labctl init my-lab --lab electrolyte",
+)
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """Run a self-driving materials laboratory from the terminal."""
+    if debug:
+        os.environ["LABCTL_DEBUG"] = "1"
+
+
+def expected() -> tuple[type[Exception], ...]:
+    """Errors that a person can do something about. Looked up only when one has come."""
+    from labctl.errors import roots
+
+    return roots()
+
+
+def main() -> int:
+    """Run one command; the exit status."""
+    try:
+        typer.main.get_command(app).main(prog_name="labctl", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        quiet_pipe()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except expected() as error:
+        from labctl.errors import show
+
+        if os.environ.get("LABCTL_DEBUG"):
+            raise
+        return show(error)
+    return 0
+
+
+def quiet_pipe() -> None:
+    """Whoever read our output has gone (`| head`): say no more."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())

@@ -1,0 +1,268 @@
+"""`labctl doctor`, and tests of single instruments."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labctl import wiring
+from labctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from labctl.wiring import Lab
+
+Row = dict[str, Any]
+LOW_DISK_GB = 1.0
+
+
+def finding(check: str, state: str, found: str, remedy: str = "") -> Row:
+    """One line of the doctor: state is ok, note or wrong."""
+    return {"check": check, "state": state, "found": found, "remedy": remedy}
+
+
+def examine(folder: Path) -> list[Row]:
+    """Everything that can be checked without changing anything.
+
+    Raises
+    ------
+    FileFaults
+        The lab file cannot be read, so that nothing else can be checked.
+    """
+    lab = wiring.open_lab(folder)
+    simulated = "simulated" if lab.file.lab.simulated else "real"
+    return [
+        finding("labctl", "ok", f"{wiring.versions()['labctl']} on Python {platform.python_version()}"),
+        finding("lab file", "ok", f"{folder / 'labctl.toml'}: {len(lab.file.instruments)} instruments, {simulated}"),
+        disk(folder),
+        *database(lab),
+        worker(lab),
+        *instruments(lab),
+    ]
+
+
+def disk(folder: Path) -> Row:
+    """Room for data."""
+    free = shutil.disk_usage(folder).free / 1e9
+    low = free < LOW_DISK_GB
+    return finding(
+        "disk", "wrong" if low else "ok", f"{free:.1f} GB free", "make room before data are lost" if low else ""
+    )
+
+
+def database(lab: Lab) -> list[Row]:
+    """Whether the database is there, of this version, and its log unbroken."""
+    from materials_db.errors import MaterialsDBError
+
+    if lab.url.startswith("sqlite") and not lab.glance_path.exists():
+        return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
+    try:
+        with lab.store.transaction() as tx:
+            count = tx.verify_events()
+    except MaterialsDBError as error:
+        return [finding("database", "wrong", str(error), "restore a backup")]
+    return [
+        finding("database", "ok", f"{lab.glance_path}"),
+        finding("audit log", "ok", f"{count} lines, chain unbroken"),
+    ]
+
+
+def worker(lab: Lab) -> Row:
+    """Whether somebody is working."""
+    from labctl.worker import WorkerLock
+
+    if not lab.state.exists() or WorkerLock(lab).is_free():
+        waiting = running(lab)
+        remedy = f"labctl campaign resume {waiting[0]}" if waiting else ""
+        return finding(
+            "worker",
+            "wrong" if waiting else "ok",
+            "none" + (f", but {waiting[0]} is running" if waiting else ""),
+            remedy,
+        )
+    return finding("worker", "ok", "one is working")
+
+
+def running(lab: Lab) -> list[str]:
+    """Campaigns that should be worked on."""
+    from materials_db import glance
+
+    if not lab.glance_path.exists():
+        return []
+    return [row["id"] for row in glance.campaigns(lab.glance_path) if row["state"] == "running"]
+
+
+def instruments(lab: Lab) -> list[Row]:
+    """Whether each instrument answers. A busy worker has the line; then its word counts."""
+    from labctl.worker import WorkerLock
+
+    if lab.file.lab.simulated and not wiring.simulator_alive(lab):
+        return [finding("simulator", "ok", "not running; it is started when a campaign runs")]
+    if lab.state.exists() and not WorkerLock(lab).is_free():
+        return [finding("instruments", "ok", "in the hands of the worker: labctl queue list")]
+    rows = []
+    for name, health in asyncio.run(ask_all(lab)).items():
+        wrong = health.mode.value in ("offline", "fault")
+        said = health.identity or health.message
+        rows.append(
+            finding(
+                name,
+                "wrong" if wrong else "ok",
+                f"{health.mode.value}: {said}",
+                "check power and cable" if wrong else "",
+            )
+        )
+    return rows
+
+
+async def ask_all(lab: Lab) -> dict[str, Any]:
+    """Health of every instrument."""
+    clock = lab.clock()
+    hosts = lab.hosts(clock)
+    try:
+        return {name: await host.health() for name, host in hosts.items()}
+    finally:
+        for host in hosts.values():
+            await host.close()
+
+
+def known(lab: Lab, name: str) -> None:
+    """Raise UsageError unless the lab has an instrument of that name."""
+    import difflib
+
+    if name not in lab.file.instruments:
+        near = difflib.get_close_matches(name, lab.file.instruments, n=1)
+        there = ", ".join(lab.file.instruments)
+        raise UsageError(
+            f"there is no instrument {name!r}", hint=f"did you mean {near[0]}?" if near else f"there are {there}"
+        )
+
+
+def instrument_details(lab: Lab, name: str) -> Row:
+    """One instrument: what it can do within which limits, and whether it answers."""
+    from instruments import registry
+    from instruments.limits import bounded
+    from labctl.worker import WorkerLock
+
+    known(lab, name)
+    section = lab.file.instruments[name]
+    free = not lab.state.exists() or WorkerLock(lab).is_free()
+    health = asyncio.run(ask_all(lab))[name] if free else None
+    return {
+        "name": name,
+        "driver": section.driver,
+        "distribution": registry.distribution(registry.entry(section.driver)),
+        "verified_on_hardware": registry.driver_class(section.driver).verified_on_hardware,
+        "mode": health.mode.value if health else "in the hands of the worker",
+        "message": health.message if health else "",
+        "identity": health.identity if health else "",
+        "capabilities": [
+            {
+                "name": c.name,
+                "summary": c.summary,
+                "parameters": [
+                    {
+                        "key": key_of(c.params_model, field),
+                        "low": low,
+                        "high": high,
+                        "unit": unit_of(c.params_model, field),
+                    }
+                    for field, (low, high) in bounded(c.params_model).items()
+                ],
+            }
+            for c in registry.capabilities(section.driver, dict(section.limits))
+        ],
+    }
+
+
+def key_of(model: Any, field: str) -> str:
+    """A parameter's name in campaign files."""
+    return str(model.model_fields[field].json_schema_extra["key"])
+
+
+def unit_of(model: Any, field: str) -> str:
+    """A parameter's unit."""
+    return str(model.model_fields[field].json_schema_extra["unit"])
+
+
+def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
+    """Hold one instrument to the promises of every driver.
+
+    Raises
+    ------
+    UsageError
+        A real machine would run jobs and nobody said yes, or a worker has its line.
+    """
+    from labctl.worker import WorkerLock
+
+    known(lab, name)
+    if not lab.file.lab.simulated and not yes:
+        raise UsageError(f"the test runs real jobs on {name}", hint=f"labctl instrument test {name} --yes")
+    lock = WorkerLock(lab)
+    if not lock.take():
+        raise UsageError(
+            "a worker has the instruments in its hands", hint="wait for it, or: labctl campaign pause last"
+        )
+    try:
+        return asyncio.run(run_suite(lab, name))
+    finally:
+        lock.release()
+
+
+async def run_suite(lab: Lab, name: str) -> list[Row]:
+    """The suite of promises, over a journal of its own."""
+    import tempfile
+
+    from instruments import registry
+    from instruments.conformance import check
+    from instruments.host import Host
+    from instruments.journal import Journal
+
+    clock = lab.clock()
+    config = lab.instrument_configs()[name]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def make() -> Host:
+            journal = Journal(Path(folder) / "journal.sqlite")
+            return Host(
+                name,
+                registry.build(config, clock),
+                journal,
+                clock,
+                limits=config.limits,
+                simulated=config.simulated,
+                poll_s=lab.poll_s,
+            )
+
+        promises = await check(make, others=await prepared(lab, name, clock))
+    print(file=sys.stderr, end="")
+    return [{"promise": p.name, "kept": p.kept, "detail": p.detail} for p in promises]
+
+
+async def prepared(lab: Lab, name: str, clock: Any) -> Any:
+    """How to bring a sample to where this instrument can work on it: the steps before it, in the lab's order."""
+    from instruments import registry
+    from instruments.host import Host
+    from instruments.journal import Journal
+
+    before = list(lab.file.instruments)[: list(lab.file.instruments).index(name)]
+    configs = lab.instrument_configs()
+
+    async def bring(sample_id: str) -> None:
+        for other in before:
+            host = Host(
+                other,
+                registry.build(configs[other], clock),
+                Journal(":memory:"),
+                clock,
+                simulated=True,
+                poll_s=lab.poll_s,
+            )
+            example = getattr(type(host.driver), "example_request")(f"prepare {sample_id} {other}", sample_id)
+            await host.perform(example)
+            await host.close()
+
+    return bring

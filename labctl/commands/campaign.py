@@ -1,0 +1,121 @@
+"""`labctl campaign`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labctl.options import CampaignArgument, Format, LabOption, OutputOption, database, group, lab_folder, open_lab
+
+app = group("Launch campaigns, follow them, pause and resume them.")
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
+
+
+@app.command(epilog="Example: labctl campaign validate campaigns/conductivity.toml")
+def validate(file: FileArgument, lab: LabOption = None) -> None:
+    """Check a campaign file, alone and against the lab. Starts nothing."""
+    from labctl import campaigning
+    from labctl.errors import short_path
+
+    spec, _ = campaigning.validate(open_lab(lab), file)
+    print(f"{short_path(file)} is sound: {campaigning.in_words(spec)}")
+
+
+@app.command(epilog="Example: labctl campaign run campaigns/conductivity.toml")
+def run(
+    file: FileArgument,
+    lab: LabOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="A new campaign, even if one from this file is unfinished.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a campaign, or go on with the unfinished one that was started from the same file."""
+    from labctl import campaigning, live, worker
+
+    if dry_run:
+        print(campaigning.dry_run(open_lab(lab), file))
+        return
+    live.follow(worker.run_campaign(lab_folder(lab), file, fresh=fresh), quiet=quiet)
+
+
+@app.command(epilog="Example: labctl campaign resume C-0001")
+def resume(campaign: CampaignArgument, lab: LabOption = None, quiet: QuietOption = False) -> None:
+    """Go on with a campaign that was paused, or whose worker died."""
+    from labctl import live, worker
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "C", campaign)
+    live.follow(worker.resume(lab_folder(lab), id), quiet=quiet)
+
+
+@app.command(epilog="Example: labctl campaign pause C-0001")
+def pause(campaign: CampaignArgument, lab: LabOption = None) -> None:
+    """Start nothing new; experiments under way are finished first."""
+    request(campaign, lab, "pause", "pauses when the experiments under way are done; resume: labctl campaign resume")
+
+
+@app.command(epilog="Example: labctl campaign stop C-0001")
+def stop(campaign: CampaignArgument, lab: LabOption = None) -> None:
+    """End the campaign after the jobs that are running now."""
+    request(campaign, lab, "stop", "stops after the jobs that are running now; see: labctl campaign show")
+
+
+def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:
+    """Write down what is wanted, and see to it if nobody else does."""
+    from labctl import worker
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "C", campaign)
+    session = worker.request(lab_folder(lab), id, wanted)
+    print(f"{id} {words} {id}")
+    if session.worker is not None:
+        session.worker.join()
+
+
+@app.command("list", epilog="Example: labctl campaign list -o json")
+def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
+    """All campaigns."""
+    from labctl.display import CAMPAIGNS
+    from labctl.emit import emit
+    from materials_db import glance
+
+    emit(glance.campaigns(database(lab)), CAMPAIGNS, output, kind="campaigns")
+
+
+@app.command(epilog="Example: labctl campaign show last")
+def show(campaign: CampaignArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
+    """One campaign: state, best so far, budget, and how it converges."""
+    from labctl.display import CAMPAIGNS, show_campaign
+    from labctl.emit import emit
+    from materials_db import glance
+
+    path = database(lab)
+    id = glance.resolve(path, "C", campaign)
+    row = glance.campaign(path, id)
+    if output is not Format.table:
+        emit([row], CAMPAIGNS, output, kind="campaigns")
+    else:
+        show_campaign(row, glance.experiments(path, id))
+
+
+@app.command(epilog="Example: labctl campaign report C-0001")
+def report(
+    campaign: CampaignArgument,
+    lab: LabOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report; else reports/ in the lab.")] = None,
+) -> None:
+    """Write one self-contained HTML file about a campaign."""
+    from labctl.errors import short_path
+    from labctl.report.html import write_report
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "C", campaign)
+    opened = open_lab(lab)
+    with opened.store.transaction() as tx:
+        path = write_report(tx, id, out or opened.folder / "reports")
+    print(f"wrote {short_path(path)}")

@@ -1,0 +1,53 @@
+"""`labctl instrument`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labctl.options import Format, LabOption, OutputOption, group, open_lab
+
+app = group("Instruments of the lab: state, capabilities, conformance.")
+InstrumentArgument = Annotated[str, typer.Argument(metavar="NAME", help="As in labctl.toml, for example doser-1.")]
+
+
+@app.command("list", epilog="Example: labctl instrument list")
+def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
+    """Instruments, what each can do, and whether its driver has ever met the real machine."""
+    from labctl.display import INSTRUMENTS, instrument_rows
+    from labctl.emit import emit
+
+    emit(instrument_rows(open_lab(lab)), INSTRUMENTS, output, kind="instruments", id="name")
+
+
+@app.command(epilog="Example: labctl instrument show doser-1")
+def show(name: InstrumentArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
+    """One instrument: capabilities with units and hard limits, and whether it answers now."""
+    from labctl.checking import instrument_details
+    from labctl.display import INSTRUMENTS, show_instrument
+    from labctl.emit import emit
+
+    row = instrument_details(open_lab(lab), name)
+    if output is Format.table:
+        show_instrument(row)
+    else:
+        emit([row], INSTRUMENTS, output, kind="instruments", id="name")
+
+
+@app.command(epilog="Example: labctl instrument test doser-1")
+def test(
+    name: InstrumentArgument,
+    lab: LabOption = None,
+    output: OutputOption = Format.table,
+    yes: Annotated[bool, typer.Option("--yes", help="Let a real machine run the test's jobs.")] = False,
+) -> None:
+    """Hold an instrument to the promises that every driver keeps. It runs real jobs."""
+    from labctl.checking import test_instrument
+    from labctl.display import PROMISES
+    from labctl.emit import emit
+
+    promises = test_instrument(open_lab(lab), name, yes=yes)
+    emit(promises, PROMISES, output, kind="promises", id="promise")
+    if not all(p["kept"] for p in promises):
+        raise typer.Exit(1)

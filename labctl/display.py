@@ -1,0 +1,304 @@
+"""How each thing looks in the terminal: columns of lists, and the pages of `show`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from labctl.emit import Column, clean, figures, moment, value_and_u
+
+if TYPE_CHECKING:
+    from campaigns.optimizer import Proposal
+    from campaigns.plan import Plan
+    from labctl.wiring import Lab
+    from materials_db.trace import Trace
+
+Row = dict[str, Any]
+FOUR = figures(4)
+TWO = figures(2)
+
+CAMPAIGNS = [
+    Column("id", "id", rank=0),
+    Column("name", "name", rank=1),
+    Column("state", "state", rank=0),
+    Column("done", "done", right=True, rank=1),
+    Column("lost", "lost", right=True, rank=4),
+    Column("budget", "budget", right=True, rank=3),
+    Column("best", "best", FOUR, right=True, rank=0),
+    Column("best_u", "u", TWO, right=True, rank=2),
+    Column("unit", "unit", rank=2),
+    Column("objective", "objective", rank=5),
+    Column("created_at", "started (UTC)", moment, rank=3),
+    Column("origin", "origin", rank=6),
+]
+EXPERIMENTS = [
+    Column("id", "id", rank=0),
+    Column("number", "#", right=True, rank=4),
+    Column("sample", "sample", rank=3),
+    Column("composition", "composition", rank=1),
+    Column("value", "value", FOUR, right=True, rank=0),
+    Column("u", "u", TWO, right=True, rank=2),
+    Column("unit", "unit", rank=2),
+    Column("state", "state", rank=0),
+    Column("step", "step", rank=5),
+    Column("outcome", "why", rank=6),
+    Column("reason", "proposed by", rank=7),
+    Column("campaign", "campaign", rank=8),
+    Column("origin", "origin", rank=9),
+]
+CANDIDATES = [
+    Column("id", "id", rank=0),
+    Column("composition", "composition", rank=0),
+    Column("value", "value", FOUR, right=True, rank=0),
+    Column("u", "u", TWO, right=True, rank=1),
+    Column("unit", "unit", rank=1),
+    Column("n", "n", right=True, rank=2),
+    Column("quantity", "quantity", rank=5),
+    Column("campaign", "campaign", rank=4),
+    Column("origin", "origin", rank=3),
+]
+SAMPLES = [
+    Column("id", "id", rank=0),
+    Column("experiment", "experiment", rank=1),
+    Column("campaign", "campaign", rank=1),
+    Column("state", "state", rank=0),
+    Column("site", "site", rank=3),
+    Column("batch_mg", "batch mg", FOUR, right=True, rank=2),
+    Column("created_at", "planned (UTC)", moment, rank=2),
+    Column("origin", "origin", rank=3),
+]
+MEASUREMENTS = [
+    Column("id", "id", rank=0),
+    Column("sample", "sample", rank=0),
+    Column("quantity", "quantity", rank=0),
+    Column("value", "value", figures(6), right=True, rank=0),
+    Column("u", "u", TWO, right=True, rank=1),
+    Column("unit", "unit", rank=1),
+    Column("n", "n", right=True, rank=3),
+    Column("quality", "quality", rank=3),
+    Column("method", "method", rank=6),
+    Column("origin", "origin", rank=4),
+    Column("taken_at", "taken (UTC)", moment, rank=5),
+    Column("calibration", "calibration", rank=7),
+    Column("job", "job", rank=8),
+    Column("raw_file", "raw file", rank=9),
+]
+QUEUE = [
+    Column("run", "run", rank=2),
+    Column("sample", "sample", rank=0),
+    Column("instrument", "instrument", rank=0),
+    Column("step", "step", rank=1),
+    Column("state", "state", rank=0),
+    Column("queued_at", "since (UTC)", moment, rank=4),
+    Column("campaign", "campaign", rank=3),
+    Column("reason", "reason", rank=1),
+]
+INSTRUMENTS = [
+    Column("name", "name", rank=0),
+    Column("driver", "driver", rank=1),
+    Column("does", "does", rank=2),
+    Column("hardware", "driver met hardware", rank=0),
+    Column("holder", "busy with", rank=1),
+    Column("calibrated_until", "calibrated until", lambda t: str(t)[:10], rank=3),
+    Column("identity", "identity", rank=4),
+    Column("jobs", "jobs", right=True, rank=4),
+]
+PROMISES = [
+    Column("kept", "kept", lambda k: "yes" if k else "NO", rank=0),
+    Column("promise", "promise", rank=0),
+    Column("detail", "detail", rank=1),
+]
+FINDINGS = [
+    Column("state", "state", rank=0),
+    Column("check", "check", rank=0),
+    Column("found", "found", rank=0),
+    Column("remedy", "try", rank=1),
+]
+EVENTS = [
+    Column("seq", "seq", right=True, rank=0),
+    Column("at", "at (UTC)", moment, rank=1),
+    Column("actor", "who", rank=1),
+    Column("type", "what", rank=0),
+    Column("subject", "about", lambda s: str(s)[:24], rank=0),
+    Column("payload", "content", rank=5),
+]
+TRACES = [Column("id", "id", rank=0)]
+
+
+def say(text: str = "") -> None:
+    """A line for people."""
+    print(clean(text))
+
+
+def show_campaign(row: Row, experiments: Sequence[Row]) -> None:
+    """The page of one campaign, with its convergence."""
+    say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
+    target = f", target {row['target']:g}" if row["target"] is not None else ""
+    say(f"  objective   {row['objective']} [{row['unit']}]{target}")
+    total = f" of {row['budget']}" if row["budget"] else ""
+    say(f"  experiments {row['done']} done, {row['lost']} lost{total}   seed {row['seed']}   by {row['created_by']}")
+    say(f"  lab time    {moment(row['created_at'])} to {moment(row['ended_at'] or '...')} UTC")
+    best = next((e for e in experiments if e["sample"] == row["best_sample"]), None)
+    if best is None:
+        say("  best        nothing measured yet")
+        return
+    say(f"  best        {value_and_u(row['best'], row['best_u'], row['unit'])}   {best['sample']} (#{best['number']})")
+    say(f"              {best['composition']}")
+    if row["origin"] == "simulated":
+        say("  origin      SIMULATED: no real machine was involved")
+    values = [(e["number"], e["value"]) for e in experiments if e["value"] is not None]
+    if len(values) > 1:
+        from labctl.report.terminal import convergence
+
+        print(convergence(values, row["direction"], f"{row['quantity']} [{row['unit']}]", color=sys.stdout.isatty()))
+
+
+def show_sample(row: Row) -> None:
+    """The page of one sample."""
+    say(
+        f"{row['id']}   {row['experiment']} of {row['campaign']}   {row['state']}   {row['batch_mg']:g} mg   {row['site']}   {row['origin']}"
+    )
+    say("  component    intended    measured")
+    for name, intended in row["intended"].items():
+        weighed = row["measured"].get(name)
+        say(f"  {name:<10} {intended:>10.4f}  {'' if weighed is None else f'{weighed:>10.5f}'}")
+    say("  jobs")
+    for job in row["jobs"]:
+        fault = f"  {job['fault']}: {job['message']}" if job["fault"] else ""
+        say(
+            f"    {job['run']}  {job['step']:<12} {job['instrument'] or '-':<14} {job['state']:<8} {moment(job['ended_at'] or '')}{fault}"
+        )
+    say("  measurements")
+    for m in row["measurements"]:
+        say(
+            f"    {m['id']}  {m['quantity']:<20} {value_and_u(m['value'], m['u'], m['unit'])}  n={m['n']}  {m['quality']}"
+        )
+
+
+def show_trace(t: Trace) -> None:
+    """The whole line behind a sample, as a tree."""
+    say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.sample.site}, {t.sample.origin}")
+    for m in t.measurements:
+        say(
+            f"|- measurement {m.id}: {m.quantity} = {value_and_u(m.value, m.u, m.unit)} (n={m.n}, {m.quality}, {m.method})"
+        )
+        raw = t.raw_files.get(m.raw_file_id or "")
+        say(
+            f"|   |- raw file {raw.name} sha256 {raw.id[:16]} ({raw.size} bytes)"
+            if raw
+            else f"|   |- no raw file: {m.no_raw_reason}"
+        )
+        job = next(j for j in t.jobs if j.id == m.job_id)
+        instrument = t.instruments.get(job.instrument_id or "")
+        say(f"|   |- job {job.run} {job.id} ({job.capability}), run {job.device_run_id} of the device")
+        if instrument:
+            say(f"|   |- instrument {instrument.name}: {instrument.identity}, driver {instrument.driver}")
+        calibration = t.calibrations.get(m.calibration_id or "")
+        say(
+            f"|   `- calibration {calibration.id}: {calibration.certificate}, valid to {calibration.valid_to:%Y-%m-%d}"
+            if calibration
+            else f"|   `- calibration: {m.uncalibrated_reason}"
+        )
+    made = next((j for j in t.jobs if t.ingredients and j.id == t.ingredients[0].job_id), None)
+    if made:
+        where = t.instruments[made.instrument_id or ""].name if made.instrument_id else "-"
+        say(f"|- made by job {made.run} {made.id} on {where}")
+    for i in t.ingredients:
+        lot = t.lots[i.lot_id]
+        say(
+            f"|   |- {lot.component}: {i.weighed_mg:.2f} mg weighed ({i.intended_mg:.2f} asked, u {i.u_mg:.2g}), lot {lot.id} {lot.supplier} {lot.supplier_lot}"
+        )
+    for c in [c for c in t.compositions if c.role == "measured"]:
+        say(f"|   |- measured {c.component} {c.fraction:.5f} ({c.basis} fraction, u {c.u or 0:.1g})")
+    say(f"|- recipe {t.recipe.id[:16]}: {', '.join(s['name'] for s in t.recipe.steps)}")
+    c = t.candidate
+    said = f", predicted {value_and_u(c.predicted, c.predicted_u)}" if c.predicted is not None else ""
+    say(f"|- candidate {c.id} by {c.optimizer}: {c.origin_of_proposal}{said}")
+    say(f"|   `- decided on history {c.history_sha256[:16]}")
+    k = t.campaign
+    say(f"`- campaign {k.id} {k.name}, seed {k.seed}, file sha256 {k.file_sha256[:16]}, by {k.created_by}, {k.origin}")
+    for problem in t.problems:
+        say(f"!! {problem}")
+
+
+def instrument_rows(lab: Lab) -> list[Row]:
+    """Instruments of the lab file, with what the database knows of them."""
+    from instruments import registry
+    from materials_db import glance
+
+    seen = {r["name"]: r for r in glance.instruments(lab.glance_path)} if lab.glance_path.exists() else {}
+    rows = []
+    for name, section in lab.file.instruments.items():
+        verified = registry.driver_class(section.driver).verified_on_hardware
+        capabilities = registry.capabilities(section.driver, dict(section.limits))
+        known = seen.get(name, {})
+        rows.append(
+            {
+                "name": name,
+                "driver": section.driver,
+                "does": ", ".join(c.name for c in capabilities),
+                "verified_on_hardware": verified,
+                "hardware": "yes" if verified else "never",
+                "simulated": lab.file.lab.simulated,
+                **{key: known.get(key) for key in ("holder", "calibrated_until", "identity", "jobs")},
+            }
+        )
+    return rows
+
+
+def show_instrument(row: Row) -> None:
+    """The page of one instrument."""
+    say(f"{row['name']}   {row['driver']}   {row['mode']}" + (f": {row['message']}" if row["message"] else ""))
+    say(f"  identity   {row['identity'] or '-'}")
+    say(
+        f"  driver     {row['distribution']}; it has {'' if row['verified_on_hardware'] else 'never '}met the real machine"
+    )
+    for capability in row["capabilities"]:
+        say(f"  does       {capability['name']}: {capability['summary']}")
+        for p in capability["parameters"]:
+            say(f"             {p['key']:<16} {p['low']:g} to {p['high']:g} {p['unit']}")
+
+
+def suggestion_rows(plan: Plan, proposals: Sequence[Proposal]) -> list[Row]:
+    """Proposals as rows: a column for every component and setting."""
+    names = plan.space.composition.names if plan.space.composition else ()
+    return [
+        {
+            "number": i,
+            **{name: float(p.candidate.fractions.get(name, 0)) for name in names},
+            **p.candidate.process,
+            "predicted": p.predicted,
+            "predicted_u": p.predicted_u,
+            "gain": p.gain,
+            "reason": p.reason,
+        }
+        for i, p in enumerate(proposals, start=1)
+    ]
+
+
+def suggestion_columns(plan: Plan) -> list[Column]:
+    """Columns for proposals."""
+    unit = plan.objective.unit
+    return [
+        Column("number", "#", right=True, rank=0),
+        *(Column(name, name, figures(6), right=True, rank=0) for name in plan.space.names),
+        Column("predicted", f"predicted {unit}".strip(), FOUR, right=True, rank=1),
+        Column("predicted_u", "u", TWO, right=True, rank=2),
+        Column("gain", "gain", TWO, right=True, rank=3),
+        Column("reason", "why", rank=2),
+    ]
+
+
+def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Candidates with every component and setting in a field of its own."""
+    keys = ("id", "campaign", "quantity", "value", "u", "unit", "n", "origin")
+    return [
+        {**{k: r[k] for k in keys}, **r["fractions"], **r["process"], "samples": " ".join(r["samples"])} for r in rows
+    ]
+
+
+def export_columns(rows: Sequence[Row]) -> list[Column]:
+    """All fields that any candidate has."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [Column(key, key) for key in keys] or [Column("id", "id")]

@@ -1,0 +1,192 @@
+"""Following a campaign: a live table on a terminal, one line per result in a pipe. It only reads the database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from labctl.emit import clean, value_and_u
+from labctl.errors import LabError, StoppedError
+from materials_db import glance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from labctl.worker import Session
+
+Row = dict[str, Any]
+LOOK_S = 0.25  #: wall seconds between two looks
+SHOWN = 8  #: newest experiments in the live table
+AGAIN_S = 10.0  #: within so many wall seconds a second Ctrl-C stops at once
+RESTING = ("done", "stopped", "failed", "paused")
+
+
+def follow(session: Session, *, quiet: bool = False) -> None:
+    """Watch until the campaign rests; then say how it ended.
+
+    Raises
+    ------
+    StoppedError
+        Ctrl-C was pressed twice. The campaign can be resumed.
+    """
+    path, id = session.lab.glance_path, session.campaign_id
+    ticker = Ticker(session)
+    try:
+        if quiet:
+            for _ in ticker:
+                pass
+        elif sys.stdout.isatty():
+            follow_on_terminal(path, id, ticker)
+        else:
+            follow_in_pipe(path, id, ticker)
+    except KeyboardInterrupt:
+        session.leave()
+        raise StoppedError(f"stopped now; {id} can go on", hint=f"labctl campaign resume {id}") from None
+    finish(session, quiet=quiet)
+
+
+class Ticker:
+    """Looks at the campaign again and again, taking over the work if its worker has died."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.note = ""
+        self._asked: datetime | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        from instruments.clock import WallClock
+
+        path, id = self.session.lab.glance_path, self.session.campaign_id
+        clock = WallClock()
+        while (row := glance.progress(path, id))["state"] not in RESTING:
+            yield row
+            try:
+                self.session.attend()
+                self.session.wait(LOOK_S)
+            except KeyboardInterrupt:
+                self._pause(clock.now())
+        yield row
+
+    def _pause(self, now: datetime) -> None:
+        """First Ctrl-C: pause at the next safe point. Second within ten seconds: stop now."""
+        from labctl import campaigning
+
+        id = self.session.campaign_id
+        if self._asked is not None and (now - self._asked).total_seconds() < AGAIN_S:
+            raise KeyboardInterrupt
+        self._asked = now
+        campaigning.wish(self.session.lab, id, "pause")
+        self.note = (
+            f"Pausing {id}: experiments under way are finished first. Ctrl-C again within 10 s stops now."
+            f" Later: labctl campaign resume {id}"
+        )
+        if not sys.stdout.isatty():
+            print(self.note, flush=True)
+
+
+def follow_in_pipe(path: Path, id: str, ticker: Ticker) -> None:
+    """One line for every experiment that ended."""
+    told: set[str] = set()
+    print(f"{id} is running; labctl campaign show {id} tells more", flush=True)
+    for _ in ticker:
+        for row in glance.experiments(path, id, last=64):
+            if row["state"] in glance_final() and row["id"] not in told:
+                told.add(row["id"])
+                print(line(row), flush=True)
+
+
+def glance_final() -> tuple[str, ...]:
+    """States in which an experiment has ended."""
+    return ("done", "failed", "aborted", "held")
+
+
+def line(row: Row) -> str:
+    """One experiment on one line."""
+    found = value_and_u(row["value"], row["u"], row["unit"] or "") if row["value"] is not None else row["outcome"]
+    return clean(f"{row['number']:>4}  {row['sample']}  {row['composition']}  {row['state']}  {found}")
+
+
+def follow_on_terminal(path: Path, id: str, ticker: Ticker) -> None:
+    """A live table."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        for row in ticker:
+            live.update(
+                screen(row, glance.campaign(path, id), glance.experiments(path, id, last=SHOWN), ticker.note),
+                refresh=True,
+            )
+
+
+def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> Any:
+    """What the terminal shows while a campaign runs."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title, right in (("#", True), ("sample", False), ("composition", False), ("value", False), ("state", False)):
+        table.add_column(title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    for row in experiments:
+        best = row["sample"] == campaign["best_sample"]
+        found = value_and_u(row["value"], row["u"]) + (" *" if best else "") if row["value"] is not None else ""
+        table.add_row(
+            *(Text(clean(t)) for t in (str(row["number"]), row["sample"], row["composition"], found, standing(row)))
+        )
+    total = progress["budget"]
+    done = progress["ended"]
+    head = Text(
+        clean(f"{campaign['id']} {campaign['name']}   {campaign['objective']} [{campaign['unit']}]"), style="bold"
+    )
+    bar: Any = ProgressBar(total=total, completed=done, width=30) if total else Text("")
+    foot = Text(clean(summary_line(progress, campaign)))
+    return Group(head, table, bar, foot, Text(clean(note), style="yellow"))
+
+
+def standing(row: Row) -> str:
+    """Where an experiment stands, in a few words."""
+    return str(row["state"]) if row["state"] != "running" else str(row["step"] or "running")
+
+
+def summary_line(progress: Row, campaign: Row) -> str:
+    """Done of all, best so far, when it may end."""
+    total = f"/{progress['budget']}" if progress["budget"] else ""
+    best = value_and_u(campaign["best"], campaign["best_u"], campaign["unit"])
+    number = f" (#{campaign['best_number']})" if campaign["best_number"] else ""
+    left = eta(progress)
+    return f"{progress['ended']}{total} done   best {best}{number}" + (f"   ETA {left} lab time" if left else "")
+
+
+def eta(progress: Row) -> str:
+    """When the budget of experiments will be used up, lab time, from the pace so far."""
+    if not progress["budget"] or not progress["ended"] or not progress["last_ended"]:
+        return ""
+    begun, last = parse(progress["created_at"]), parse(progress["last_ended"])
+    pace = (last - begun) / progress["ended"]
+    return (last + pace * (progress["budget"] - progress["ended"])).strftime("%a %d %b %H:%M")
+
+
+def parse(text: str) -> datetime:
+    """A moment as the database writes it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def finish(session: Session, *, quiet: bool) -> None:
+    """Say how it ended; the worker goes on for campaigns of other terminals."""
+    from labctl.display import show_campaign
+
+    path, id = session.lab.glance_path, session.campaign_id
+    row = glance.campaign(path, id)
+    if not quiet:
+        show_campaign(row, glance.experiments(path, id))
+    session.finish(quiet=quiet)
+    if row["state"] == "failed":
+        raise LabError(f"{id} failed: {row['reason']}", hint="see .labctl/labctl.log")
+    if row["state"] == "paused" and "in a row" in row["reason"]:
+        raise LabError(f"{id} paused: {row['reason']}", hint=f"labctl doctor, then: labctl campaign resume {id}")

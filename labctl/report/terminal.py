@@ -1,0 +1,48 @@
+"""Small plots in the terminal, by plotext, which is pinned: its next major version draws differently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def convergence(
+    values: Sequence[tuple[int, float]],
+    direction: str,
+    label: str,
+    *,
+    width: int = 76,
+    height: int = 14,
+    color: bool = False,
+) -> str:
+    """Each measured value by number of the experiment, and the best so far as a line.
+
+    Parameters
+    ----------
+    values
+        Number of the experiment and what it measured, in order.
+    direction
+        ``maximize`` or ``minimize``.
+    color
+        Whether escape codes may be used.
+    """
+    import plotext
+
+    better = max if direction == "maximize" else min
+    numbers = [n for n, _ in values]
+    best, so_far = values[0][1], []
+    for _, value in values:
+        best = better(best, value)
+        so_far.append(best)
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, height)
+    plotext.plot(numbers, so_far, marker="hd", label="best so far")
+    plotext.scatter(numbers, [v for _, v in values], marker="o", label="measured")
+    plotext.xlabel("experiment")
+    plotext.title(label)
+    drawn = str(plotext.build())
+    plotext.clear_figure()
+    return drawn if color else "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())

@@ -1,0 +1,333 @@
+"""Quick looks at a lab's database for the terminal: read-only, stdlib sqlite3, nothing else imported.
+
+Each function opens the file, asks, and closes it. Rows are plain dictionaries.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from materials_db.errors import MaterialsDBError, NotFoundError
+
+Row = dict[str, Any]
+KINDS = {
+    "C": "campaign",
+    "E": "experiment",
+    "S": "sample",
+    "X": "candidate",
+    "L": "lot",
+    "K": "calibration",
+    "M": "measurement",
+}
+OPEN = "('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
+
+
+@contextmanager
+def look(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, read-only. Raises MaterialsDBError when there is none yet."""
+    if not path.exists():
+        raise NotFoundError(f"there is no database yet at {path}; it is made by the first: labctl campaign run FILE")
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    except sqlite3.DatabaseError as error:
+        raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
+    finally:
+        connection.close()
+
+
+def ask(path: Path, query: str, *values: Any) -> list[Row]:
+    """Rows of one query."""
+    with look(path) as connection:
+        return [dict(row) for row in connection.execute(query, values)]
+
+
+def resolve(path: Path, letter: str, text: str) -> str:
+    """The id that a person means: ``last``, ``C-1`` for ``C-0001``, any unique beginning.
+
+    Raises
+    ------
+    NotFoundError
+        Naming near ids; or the several that begin so.
+    """
+    kind = KINDS[letter]
+    known = [row["id"] for row in ask(path, f"SELECT id FROM {kind} ORDER BY id")]  # noqa: S608 - a fixed list of nouns
+    if text in known:
+        return text
+    if text.lower() in ("last", "-"):
+        if not known:
+            raise NotFoundError(f"there is no {kind} yet")
+        return str(known[-1])
+    found = numbered(letter, text, known) or [id for id in known if id.upper().startswith(text.upper()) and text]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise NotFoundError(
+            f"{text!r} could be {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}; write more of it"
+        )
+    near = difflib.get_close_matches(text.upper(), known[-200:], n=3)
+    raise NotFoundError(f"there is no {kind} {text!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+
+
+def numbered(letter: str, text: str, known: list[str]) -> list[str]:
+    """Ids with that number, leading zeros left aside."""
+    match = re.fullmatch(rf"(?:{letter}-?)?0*(\d+)", text, re.IGNORECASE)
+    return [id for id in known if match and id.split("-")[-1].lstrip("0") == match.group(1).lstrip("0")]
+
+
+def campaigns(path: Path) -> list[Row]:
+    """All campaigns, newest last, with what they have found."""
+    rows = ask(
+        path,
+        "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, c.ended_at, c.created_by, c.origin, c.seed, c.spec,"
+        " count(e.id) AS experiments, coalesce(sum(e.state = 'done'), 0) AS done,"
+        " coalesce(sum(e.state IN ('failed', 'aborted', 'held')), 0) AS lost"
+        " FROM campaign c LEFT JOIN experiment e ON e.campaign_id = c.id GROUP BY c.id ORDER BY c.id",
+    )
+    return [with_best(path, row) for row in rows]
+
+
+def campaign(path: Path, id: str) -> Row:
+    """One campaign."""
+    return next(row for row in campaigns(path) if row["id"] == id)
+
+
+def with_best(path: Path, row: Row) -> Row:
+    """Add the objective in words, the budget and the best candidate so far."""
+    spec = json.loads(row.pop("spec"))
+    objective = spec["objective"]
+    best = best_of(path, row["id"], objective)
+    return {
+        **row,
+        "objective": f"{objective['direction']} {objective['quantity']}",
+        "quantity": objective["quantity"],
+        "direction": objective["direction"],
+        "unit": objective["unit"],
+        "target": objective.get("target"),
+        "budget": spec["budget"].get("experiments"),
+        "best": best.get("value"),
+        "best_u": best.get("u"),
+        "best_sample": best.get("sample"),
+        "best_number": best.get("number"),
+    }
+
+
+def best_of(path: Path, campaign_id: str, objective: Row) -> Row:
+    """The best single measurement of the objective."""
+    order = "DESC" if objective["direction"] == "maximize" else "ASC"
+    rows = ask(
+        path,
+        "SELECT m.value, m.u, m.sample_id AS sample, e.number FROM measurement m JOIN sample s ON s.id = m.sample_id"
+        " JOIN experiment e ON e.id = s.experiment_id WHERE e.campaign_id = ? AND m.quantity = ? AND m.quality <> 'invalid'"
+        f" AND m.id NOT IN (SELECT supersedes_id FROM measurement WHERE supersedes_id IS NOT NULL) ORDER BY m.value {order} LIMIT 1",  # noqa: S608 - one of two words
+        campaign_id,
+        objective["quantity"],
+    )
+    return rows[0] if rows else {}
+
+
+def objective_of(path: Path, campaign_id: str) -> Row:
+    """What a campaign wants, from its frozen file."""
+    rows = ask(path, "SELECT spec FROM campaign WHERE id = ?", campaign_id)
+    if not rows:
+        raise NotFoundError(f"there is no campaign {campaign_id!r}")
+    objective: Row = json.loads(rows[0]["spec"])["objective"]
+    return objective
+
+
+def experiments(path: Path, campaign_id: str | None = None, *, last: int | None = None) -> list[Row]:
+    """Experiments in order, with what was measured and where each stands."""
+    rows = ask(
+        path,
+        "SELECT e.id, e.campaign_id AS campaign, e.number, s.id AS sample, e.candidate_id AS candidate, e.state, e.outcome,"
+        " e.planned_at, e.started_at, e.ended_at, c.fractions, c.process, c.predicted, c.predicted_u,"
+        " c.origin_of_proposal AS reason, s.origin, json_extract(k.spec, '$.objective.quantity') AS quantity,"
+        " (SELECT value FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
+        "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS value,"
+        " (SELECT u FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
+        "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS u,"
+        " json_extract(k.spec, '$.objective.unit') AS unit,"
+        " (SELECT j.step || coalesce(' on ' || i.name, '') || CASE j.state WHEN 'running' THEN '' ELSE ', ' || j.state END FROM job j"
+        "  LEFT JOIN instrument i ON i.id = j.instrument_id"
+        "  WHERE j.experiment_id = e.id AND j.state IN ('queued', 'running', 'in_doubt') ORDER BY j.queued_at DESC LIMIT 1) AS step"
+        " FROM experiment e JOIN candidate c ON c.id = e.candidate_id JOIN sample s ON s.experiment_id = e.id"
+        " JOIN campaign k ON k.id = e.campaign_id WHERE (? IS NULL OR e.campaign_id = ?)"
+        " ORDER BY e.campaign_id DESC, e.number DESC LIMIT ?",
+        campaign_id,
+        campaign_id,
+        -1 if last is None else last,
+    )
+    return [with_composition(row) for row in reversed(rows)]
+
+
+def with_composition(row: Row) -> Row:
+    """Fractions as numbers, and the composition in short."""
+    row["fractions"] = {name: number(text) for name, text in json.loads(row["fractions"]).items()}
+    row["process"] = json.loads(row["process"])
+    row["composition"] = short(row["fractions"], row["process"])
+    return row
+
+
+def number(text: str) -> float:
+    """An exact fraction as a number."""
+    top, _, bottom = text.partition("/")
+    return int(top) / int(bottom or 1)
+
+
+def short(fractions: dict[str, float], process: Row) -> str:
+    """A composition as people say it: ``EC 0.32 DMC 0.43``, settings after a bar."""
+    parts = " ".join(f"{name} {f:.4g}" for name, f in fractions.items())
+    settings = " ".join(f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in process.items())
+    return f"{parts} | {settings}" if settings and parts else parts or settings
+
+
+def progress(path: Path, campaign_id: str) -> Row:
+    """The few numbers that a live view needs."""
+    rows = ask(
+        path,
+        "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, count(e.id) AS planned,"
+        " coalesce(sum(e.state IN ('done', 'failed', 'aborted', 'held')), 0) AS ended, max(e.ended_at) AS last_ended,"
+        " json_extract(c.spec, '$.budget.experiments') AS budget FROM campaign c"
+        " LEFT JOIN experiment e ON e.campaign_id = c.id WHERE c.id = ? GROUP BY c.id",
+        campaign_id,
+    )
+    return rows[0]
+
+
+def queue(path: Path) -> list[Row]:
+    """Jobs that have not ended, in the order in which they will be served, and why they wait."""
+    rows = ask(
+        path,
+        "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
+        " j.capability, j.state, j.queued_at, j.started_at, j.message, i.name AS instrument, e.plan FROM job j"
+        " JOIN experiment e ON e.id = j.experiment_id LEFT JOIN instrument i ON i.id = j.instrument_id"
+        f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', j.queued_at, j.run",  # noqa: S608 - a fixed list
+    )
+    held = {
+        r["instrument"]: r["holder"] for r in ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
+    }
+    paused = {r["id"] for r in ask(path, "SELECT id FROM campaign WHERE state = 'paused' OR wanted = 'pause'")}
+    return [with_reason(row, held, paused) for row in rows]
+
+
+def with_reason(row: Row, held: dict[str, str], paused: set[str]) -> Row:
+    """Why this job is not done yet."""
+    plan = json.loads(row.pop("plan"))
+    able = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
+    row["instrument"] = row["instrument"] or "|".join(able)
+    holders = [f"{name} busy with {held[name]}" for name in able if name in held and held[name] != row["experiment"]]
+    if row["message"]:
+        row["reason"] = row["message"]
+    elif row["state"] == "planned":
+        row["reason"] = "waiting for the step before"
+    elif row["state"] == "queued":
+        row["reason"] = "; ".join(holders) or ("campaign paused" if row["campaign"] in paused else "next")
+    else:
+        row["reason"] = ""
+    return row
+
+
+def instruments(path: Path) -> list[Row]:
+    """Registered instruments, the newest row of each name, and who holds them."""
+    return ask(
+        path,
+        "SELECT i.name, i.driver, i.identity, i.site, i.verified_on_hardware, i.origin, l.holder, l.fence,"
+        " (SELECT count(*) FROM job j WHERE j.instrument_id = i.id) AS jobs,"
+        " (SELECT max(valid_to) FROM calibration k WHERE k.instrument_id = i.id) AS calibrated_until"
+        " FROM instrument i LEFT JOIN lease l ON l.instrument = i.name"
+        " WHERE i.registered_at = (SELECT max(registered_at) FROM instrument o WHERE o.name = i.name) ORDER BY i.name",
+    )
+
+
+def candidates(path: Path, campaign_id: str | None = None, *, top: int | None = None) -> list[Row]:
+    """Candidates that were measured, best first.
+
+    Replicates of one composition within a campaign are taken together: mean of the good
+    values weighted equally, its standard uncertainty, and how many there are.
+    """
+    ids = [campaign_id] if campaign_id else [row["id"] for row in ask(path, "SELECT id FROM campaign ORDER BY id")]
+    found: list[Row] = []
+    for id in ids:
+        objective = objective_of(path, id)
+        rows = [r for r in experiments(path, id) if r["value"] is not None]
+        found += ranked(rows, objective)
+    if len(ids) > 1 and len({(r["quantity"], r["unit"], r["direction"]) for r in found}) == 1:
+        found.sort(key=lambda r: r["value"], reverse=found[0]["direction"] == "maximize")
+    return found[:top]
+
+
+def ranked(rows: list[Row], objective: Row) -> list[Row]:
+    """One row per composition, best first."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["composition"],), []).append(row)
+    found = [merged(group, objective) for group in groups.values()]
+    return sorted(found, key=lambda r: r["value"], reverse=objective["direction"] == "maximize")
+
+
+def merged(group: list[Row], objective: Row) -> Row:
+    """Replicates as one row."""
+    n = len(group)
+    return {
+        "id": group[0]["candidate"],
+        "campaign": group[0]["campaign"],
+        "composition": group[0]["composition"],
+        "fractions": group[0]["fractions"],
+        "process": group[0]["process"],
+        "quantity": objective["quantity"],
+        "direction": objective["direction"],
+        "value": sum(r["value"] for r in group) / n,
+        "u": sum(r["u"] ** 2 for r in group) ** 0.5 / n,
+        "unit": objective["unit"],
+        "n": n,
+        "samples": [r["sample"] for r in group],
+        "origin": group[0]["origin"],
+    }
+
+
+def samples(path: Path) -> list[Row]:
+    """All samples."""
+    return ask(
+        path,
+        "SELECT s.id, s.experiment_id AS experiment, e.campaign_id AS campaign, e.state, s.site, s.batch_mg, s.created_at,"
+        " s.origin FROM sample s JOIN experiment e ON e.id = s.experiment_id ORDER BY s.id",
+    )
+
+
+def sample(path: Path, id: str) -> Row:
+    """One sample with its compositions, jobs and measurements."""
+    row = next(r for r in samples(path) if r["id"] == id)
+    compositions = ask(path, "SELECT * FROM composition WHERE sample_id = ? ORDER BY component", id)
+    row["intended"] = {c["component"]: c["fraction"] for c in compositions if c["role"] == "intended"}
+    row["measured"] = {c["component"]: c["fraction"] for c in compositions if c["role"] == "measured"}
+    row["jobs"] = ask(
+        path,
+        "SELECT j.id, j.run, j.step, i.name AS instrument, j.state, j.fault, j.message, j.started_at, j.ended_at FROM job j"
+        " LEFT JOIN instrument i ON i.id = j.instrument_id WHERE j.sample_id = ? ORDER BY j.queued_at, j.run",
+        id,
+    )
+    row["measurements"] = measurements(path, sample_id=id)
+    return row
+
+
+def measurements(path: Path, campaign_id: str | None = None, *, sample_id: str | None = None) -> list[Row]:
+    """Measured values."""
+    return ask(
+        path,
+        "SELECT m.id, m.sample_id AS sample, e.campaign_id AS campaign, m.quantity, m.value, m.u, m.unit, m.n, m.method,"
+        " m.quality, m.origin, m.taken_at, m.job_id AS job, m.raw_file_id AS raw_file, m.calibration_id AS calibration"
+        " FROM measurement m JOIN sample s ON s.id = m.sample_id JOIN experiment e ON e.id = s.experiment_id"
+        " WHERE (? IS NULL OR e.campaign_id = ?) AND (? IS NULL OR m.sample_id = ?) ORDER BY m.id",
+        campaign_id,
+        campaign_id,
+        sample_id,
+        sample_id,
+    )
