@@ -261,8 +261,24 @@ class CompositionSpace:
                 if self.allows(moved):
                     yield tuple(moved)
 
+    def count(self) -> int:
+        """How many compositions there are, constraints and max_present left aside."""
+        ways = [1] + [0] * self.steps
+        for component in self.components:
+            choices = self._choices(component)
+            longer = [0] * (self.steps + 1)
+            for total, n in enumerate(ways):
+                if n:
+                    for steps in choices:
+                        if total + steps <= self.steps:
+                            longer[total + steps] += n
+            ways = longer
+        return ways[self.steps]
+
     def enumerate(self, limit: int) -> list[tuple[int, ...]] | None:
         """All compositions, or None when there are more than `limit`."""
+        if self.count() > (20 * limit if self.constraints or self.max_present else limit):
+            return None
         found: list[tuple[int, ...]] = []
         ranges = [self._choices(c) for c in self.components]
         if not self._walk(ranges, [], self.steps, found, limit, [50 * limit + 1000]):
