@@ -76,7 +76,7 @@ def failure(mass: Mapping[str, float], temperature_c: float) -> str | None:
     Salt needs EC to dissolve; EC freezes out (pure EC melts at 36 degC).
     """
     ec, _ = solvent_shares(mass)
-    if molarity(mass) > 0.7 + 3.0 * ec:
+    if molarity(mass) > 0.8 + 3.6 * ec:
         return "salt has precipitated"
     if temperature_c < 36.0 - 110.0 * (1 - ec):
         return "EC has frozen out"

@@ -53,8 +53,8 @@ class LabFolder:
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         """Run a command in the lab in a process group of its own and go on."""
-        out = (self.folder / "worker.out").open("ab")
-        return subprocess.Popen([*LABCTL, *args], cwd=self.folder, stdout=out, stderr=out, start_new_session=True)
+        with (self.folder / "worker.out").open("ab") as out:
+            return subprocess.Popen([*LABCTL, *args], cwd=self.folder, stdout=out, stderr=out, start_new_session=True)
 
     def json(self, *args: str) -> Any:
         """The items that a list or show command gives as JSON."""
