@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from materials_db.store import Transaction
-
 Json = Any  #: dict, list, str, int, float, bool or None, all the way down
 Act = Callable[..., Awaitable[Json]]
 Write = Callable[..., Json]  #: first argument is the `Transaction`

@@ -1,4 +1,4 @@
-"""The seam to the optimizer: given all that is known, what should be made next?
+"""The seam to the optimizer: given all that is known, it says what should be made next.
 
 An optimizer keeps nothing between calls. Seed and history decide the proposal, so a
 restart, another process or another order of arrival give the same answer.

@@ -43,7 +43,8 @@ def choose(
     """The proposals that can be paid for, with their recipes, as they go on record."""
     if not found:
         return choice([], ("done", "no candidate is left in the space"))
-    used, chosen = history.used, []
+    used = history.used
+    chosen: list[dict[str, Any]] = []
     for number, proposal in enumerate(found, start=history.used.experiments + 1):
         recipe = resolve(plan.spec, proposal.candidate, capabilities)
         cost = cost_of(recipe, price_per_mg)

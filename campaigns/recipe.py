@@ -315,7 +315,8 @@ def corners(space: Space) -> list[Mapping[str, Any]]:
     """Compositions with as much, and as little, of one component as the space allows, as far as steps lead."""
     if space.composition is None:
         return []
-    rng, found = random.Random(1), []
+    rng = random.Random(1)
+    found: list[Mapping[str, Any]] = []
     for i in range(len(space.composition.components)):
         for sign in (1, -1):
             counts = space.composition.draw(rng)

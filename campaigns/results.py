@@ -28,7 +28,7 @@ def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
 
 def start(tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime) -> Json | None:
     """Take the lease and mark the job as running; the answer instead if the campaign was stopped."""
-    job, step = job_and_step(tx, job_id)
+    job = tx.get(db.Job, job_id)
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
         return abort(tx, job, at)

@@ -463,8 +463,10 @@ class Space:
         made = []
         for counts in compositions:
             fractions = self.composition.fractions(counts) if self.composition else {}
-            for chosen in itertools.product(*(g for g in grids if g is not None)):
-                made.append(Candidate(fractions, dict(zip((p.name for p in self.process), chosen, strict=True))))
+            made += [
+                Candidate(fractions, dict(zip((p.name for p in self.process), chosen, strict=True)))
+                for chosen in itertools.product(*(g for g in grids if g is not None))
+            ]
         return made
 
 

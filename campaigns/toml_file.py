@@ -193,7 +193,7 @@ def check(model: type[M], document: Document) -> M:
 
 
 def faults(model: type[BaseModel], document: Document, error: ValidationError) -> list[Fault]:
-    """pydantic's findings in the words of a lab."""
+    """Pydantic's findings in the words of a lab."""
     return [fault_of(model, document, dict(e)) for e in error.errors(include_url=False)]
 
 

@@ -51,10 +51,7 @@ async def check(
     judge, host = Judge(), make()
     try:
         await describe(judge, host)
-        request = example(host, f"{tag}/1", f"{tag}-1")
-        if request is None:
-            judge.expect("gives an example job", False, "the driver has no example_request")
-            return judge.promises
+        request = type(host.driver).example_request(f"{tag}/1", f"{tag}-1")
         await refusals(judge, host, request)
         if others is not None:
             await others(request.samples[0].sample_id)
@@ -62,12 +59,6 @@ async def check(
     finally:
         await host.close()
     return judge.promises
-
-
-def example(host: Host, job_id: str, sample_id: str) -> JobRequest | None:
-    """The driver's own example of a job."""
-    make = getattr(type(host.driver), "example_request", None)
-    return make(job_id, sample_id) if make else None
 
 
 async def describe(judge: Judge, host: Host) -> None:

@@ -245,6 +245,10 @@ class Driver(Protocol):
     def capabilities(cls, limits: dict[str, Any]) -> list[Capability]:
         """What the device can do; `limits` narrows the hard limits for this one machine. No wire."""
 
+    @classmethod
+    def example_request(cls, job_id: str, sample_id: str) -> JobRequest:
+        """A small harmless job, for the conformance suite."""
+
     async def identity(self) -> str:
         """Who answers at the other end."""
 

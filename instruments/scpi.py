@@ -170,7 +170,7 @@ class ScpiTcp:
 
 def waiting(reader: asyncio.StreamReader) -> int:
     """Bytes that came without being asked for. asyncio shows them only in its buffer."""
-    return len(reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
+    return len(reader._buffer)  # type: ignore[attr-defined]
 
 
 # -- answers ------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def quoted(text: str) -> str:
 
 async def refusals(transport: Transport) -> list[str]:
     """Everything in the instrument's error queue, oldest first."""
-    found = []
+    found: list[str] = []
     for _ in range(32):
         answer = await transport.query("SYST:ERR?")
         code, message = fields(answer, 2, "SYST:ERR?")

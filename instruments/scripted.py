@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from instruments.errors import TransportError
 
-Line = tuple[str, str | bytes | None | TransportError]
+Line = tuple[str, str | bytes | TransportError | None]
 
 
 class ScriptedTransport:

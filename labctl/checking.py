@@ -261,7 +261,7 @@ async def prepared(lab: Lab, name: str, clock: Any) -> Any:
                 simulated=True,
                 poll_s=lab.poll_s,
             )
-            example = getattr(type(host.driver), "example_request")(f"prepare {sample_id} {other}", sample_id)
+            example = type(host.driver).example_request(f"prepare {sample_id} {other}", sample_id)
             await host.perform(example)
             await host.close()
 

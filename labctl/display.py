@@ -207,10 +207,11 @@ def show_trace(t: Trace) -> None:
     for i in t.ingredients:
         lot = t.lots[i.lot_id]
         say(
-            f"|   |- {lot.component}: {i.weighed_mg:.2f} mg weighed ({i.intended_mg:.2f} asked, u {i.u_mg:.2g}), lot {lot.id} {lot.supplier} {lot.supplier_lot}"
+            f"|   |- {lot.component}: {i.weighed_mg:.2f} mg weighed ({i.intended_mg:.2f} asked, u {i.u_mg:.2g}),"
+            f" lot {lot.id} {lot.supplier} {lot.supplier_lot}"
         )
-    for c in [c for c in t.compositions if c.role == "measured"]:
-        say(f"|   |- measured {c.component} {c.fraction:.5f} ({c.basis} fraction, u {c.u or 0:.1g})")
+    for part in [c for c in t.compositions if c.role == "measured"]:
+        say(f"|   |- measured {part.component} {part.fraction:.5f} ({part.basis} fraction, u {part.u or 0:.1g})")
     say(f"|- recipe {t.recipe.id[:16]}: {', '.join(s['name'] for s in t.recipe.steps)}")
     c = t.candidate
     said = f", predicted {value_and_u(c.predicted, c.predicted_u)}" if c.predicted is not None else ""

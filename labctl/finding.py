@@ -43,10 +43,9 @@ def sqlite_path(folder: Path) -> Path:
     try:
         data = tomllib.loads((folder / FILE).read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        from labctl.wiring import open_lab
+        from campaigns.toml_file import read
 
-        open_lab(folder)  # raises with everything that is wrong
-        raise
+        data = read(folder / FILE).data  # says in which line what is wrong
     section = data.get("lab")
     url = section.get("database", DATABASE) if isinstance(section, dict) else DATABASE
     if not isinstance(url, str) or not url.startswith("sqlite:///"):

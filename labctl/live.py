@@ -169,7 +169,8 @@ def eta(progress: Row) -> str:
         return ""
     begun, last = parse(progress["created_at"]), parse(progress["last_ended"])
     pace = (last - begun) / progress["ended"]
-    return (last + pace * (progress["budget"] - progress["ended"])).strftime("%a %d %b %H:%M")
+    end: datetime = last + pace * (progress["budget"] - progress["ended"])
+    return end.strftime("%a %d %b %H:%M")
 
 
 def parse(text: str) -> datetime:

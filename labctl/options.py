@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from labctl.wiring import Lab
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How rows are written."""
 
     table = "table"

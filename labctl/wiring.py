@@ -182,7 +182,7 @@ def simulator_alive(lab: Lab) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """labctl and the libraries that decide what is proposed and what is recorded."""
+    """Labctl and the libraries that decide what is proposed and what is recorded."""
     import platform
     from importlib.metadata import version
 

@@ -99,7 +99,7 @@ class Worker:
         log_to(self.lab)
         try:
             asyncio.run(self._serve())
-        except (*roots(), OSError) as error:
+        except (*roots(), OSError) as error:  # type: ignore[misc]  # a tuple that is known when it runs
             self.error = error
         finally:
             self.ready.set()

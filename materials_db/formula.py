@@ -19,12 +19,13 @@ from typing import Any
 from materials_db.errors import FormulaError
 
 #: IUPAC, Periodic Table of the Elements (2022): the 118 named elements.
-SYMBOLS = tuple(
+PERIODIC_TABLE = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb"
     " Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au"
     " Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts"
-    " Og".split()
+    " Og"
 )
+SYMBOLS = PERIODIC_TABLE.split()
 KNOWN = frozenset(SYMBOLS)
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
 SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -92,7 +93,7 @@ def molar_mass(text: str) -> float:
 
 def atomic_mass(symbol: str) -> float:
     """Standard atomic weight, g/mol, as pymatgen has it."""
-    from pymatgen.core import Element
+    from pymatgen.core.periodic_table import Element
 
     return float(Element(symbol).atomic_mass)
 

@@ -59,7 +59,7 @@ def resolve(path: Path, letter: str, text: str) -> str:
         Naming near ids; or the several that begin so.
     """
     kind = KINDS[letter]
-    known = [row["id"] for row in ask(path, f"SELECT id FROM {kind} ORDER BY id")]  # noqa: S608 - a fixed list of nouns
+    known = [row["id"] for row in ask(path, f"SELECT id FROM {kind} ORDER BY id")]
     if text in known:
         return text
     if text.lower() in ("last", "-"):
@@ -127,7 +127,7 @@ def best_of(path: Path, campaign_id: str, objective: Row) -> Row:
         path,
         "SELECT m.value, m.u, m.sample_id AS sample, e.number FROM measurement m JOIN sample s ON s.id = m.sample_id"
         " JOIN experiment e ON e.id = s.experiment_id WHERE e.campaign_id = ? AND m.quantity = ? AND m.quality <> 'invalid'"
-        f" AND m.id NOT IN (SELECT supersedes_id FROM measurement WHERE supersedes_id IS NOT NULL) ORDER BY m.value {order} LIMIT 1",  # noqa: S608 - one of two words
+        f" AND m.id NOT IN (SELECT supersedes_id FROM measurement WHERE supersedes_id IS NOT NULL) ORDER BY m.value {order} LIMIT 1",
         campaign_id,
         objective["quantity"],
     )
@@ -209,7 +209,7 @@ def queue(path: Path) -> list[Row]:
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
         " j.capability, j.state, j.queued_at, j.started_at, j.message, i.name AS instrument, e.plan FROM job j"
         " JOIN experiment e ON e.id = j.experiment_id LEFT JOIN instrument i ON i.id = j.instrument_id"
-        f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', j.queued_at, j.run",  # noqa: S608 - a fixed list
+        f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', j.queued_at, j.run",
     )
     held = {
         r["instrument"]: r["holder"] for r in ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
@@ -221,7 +221,7 @@ def queue(path: Path) -> list[Row]:
 def with_reason(row: Row, held: dict[str, str], paused: set[str]) -> Row:
     """Why this job is not done yet."""
     plan = json.loads(row.pop("plan"))
-    able = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
+    able: list[str] = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
     row["instrument"] = row["instrument"] or "|".join(able)
     holders = [f"{name} busy with {held[name]}" for name in able if name in held and held[name] != row["experiment"]]
     if row["message"]:

@@ -22,7 +22,7 @@ from campaigns.space import Space
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, np.dtype[np.float64]]
+    Array = np.ndarray[Any, Any]
 
 EVERY = 4000  #: a space of at most so many candidates is searched whole
 DRAWN = 1500  #: candidates drawn from a larger one
@@ -306,7 +306,8 @@ def fitted_kernel(points: Array, values: Array, noise: Array) -> Any:
             away = (theta - prior_mean) / prior_sd
             return float(value) + 0.5 * float(away @ away), gradient + away / prior_sd
 
-        best = minimize(posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 60})
+        search: Any = minimize  # its stubs do not know a function that returns value and gradient
+        best = search(posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 60})
         return best.x, float(best.fun)
 
     model = GaussianProcessRegressor(kernel, alpha=1e-8 + (noise / spread) ** 2, optimizer=maximise)
@@ -341,11 +342,10 @@ def make_chooser(model: Model, search: Table, taken: set[Candidate], incumbent: 
         chosen: Candidate | None = None
         gain: float = 0.0
 
-        def base_acq(self, mean: Array, std: Array) -> Array:
+        def base_acq(self, mean: Any, std: Any) -> Any:
             """Measured against the best posterior mean: the best noisy value would be too good to be true."""
-            self.y_max = incumbent
-            result: Array = super().base_acq(mean, np.maximum(std, 1e-12))
-            return result
+            self.y_max = incumbent  # type: ignore[assignment]  # the library annotates it as None
+            return super().base_acq(mean, np.maximum(std, 1e-12))
 
         def _acq_min(self, acq: Any, space: Any, random_state: Any, n_random: int = 0, n_smart: int = 0) -> Array:
             """The hook: choose among candidates, then walk along the grid while it gets better."""

@@ -18,7 +18,7 @@ from campaigns.space import CategoricalParameter, CompositionSpace, FloatParamet
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, np.dtype[np.float64]]
+    Array = np.ndarray[Any, Any]
 
 UNIFORM_SD = 12**-0.5  #: of a variable that is uniform between 0 and 1
 REFERENCE = 1024  #: candidates from which the spread of each column is taken
@@ -198,7 +198,8 @@ class Grid:
         for row, (i, j, by) in enumerate(moves):
             change[row, i], change[row, j] = -by, by
         moved = counts + change
-        return moved[allowed(self.composition, moved)]
+        result: Array = moved[allowed(self.composition, moved)]
+        return result
 
     def _near(self, parameter: Any, code: float, rng: Any) -> list[float]:
         """Settings near this one, or the other choices."""
@@ -226,7 +227,8 @@ def uniform_counts(space: CompositionSpace, rng: Any, size: int) -> Array:
     extra = np.zeros_like(counts)
     np.put_along_axis(extra, order, (np.arange(len(lows))[None, :] < rest[:, None]).astype(float), axis=1)
     drawn = counts + extra + lows
-    return drawn[allowed(space, drawn)]
+    result: Array = drawn[allowed(space, drawn)]
+    return result
 
 
 def allowed(space: CompositionSpace, counts: Array) -> Array:

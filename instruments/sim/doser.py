@@ -99,6 +99,5 @@ class Doser(ScpiDevice):
         lines = ["feedstock,time_s,mass_mg"]
         rng = self.world.rng("trace", self.name, run.sample, run.attempt)
         for name, (mg, u) in self._weighed(run).items():
-            for t in range(0, 11):
-                lines.append(f"{name},{t},{mg * (1 - 0.02 * 0.5**t) + rng.gauss(0.0, u):.2f}")
+            lines += [f"{name},{t},{mg * (1 - 0.02 * 0.5**t) + rng.gauss(0.0, u):.2f}" for t in range(11)]
         return "\n".join(lines) + "\n"

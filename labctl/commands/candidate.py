@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ TopOption = Annotated[int | None, typer.Option("--top", min=1, help="Only the be
 CampaignOption = Annotated[str | None, typer.Option("--campaign", "-c", help="Only of this campaign: C-0001, 1, last.")]
 
 
-class ExportFormat(str, Enum):
+class ExportFormat(StrEnum):
     """Formats for other programs."""
 
     csv = "csv"

@@ -32,7 +32,7 @@ class Utc(TypeDecorator[datetime]):
 
 def moment(*, index: bool = False, required: bool = True) -> Any:
     """A column of moments."""
-    return Field(sa_type=Utc, index=index, nullable=not required)  # type: ignore[call-overload]
+    return Field(sa_type=Utc, index=index, nullable=not required)
 
 
 def json() -> Any:

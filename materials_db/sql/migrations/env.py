@@ -15,6 +15,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
     version_table=VERSION_TABLE,
-    include_object=ours,  # type: ignore[arg-type]
+    include_object=ours,
 )
 context.run_migrations()

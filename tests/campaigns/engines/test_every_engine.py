@@ -99,7 +99,7 @@ async def test_after_a_crash_recorded_steps_answer_from_the_record_and_the_rest_
 
 
 async def test_children_live_on_their_own_and_the_first_to_end_is_named(lab: Any) -> None:
-    make, ledger = lab
+    make, _ = lab
     gates = {"a": asyncio.Event(), "b": asyncio.Event()}
 
     async def wait(name: str) -> str:

@@ -1,0 +1,224 @@
+"""The report's figures as SVG text: matplotlib without its global state, the same bytes for the same data.
+
+Colours are those of Okabe and Ito (2008) for series and states, cividis for fields; a
+marker or a word always says the same as the colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from labctl.report.data import Line, ReportData
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, GREY, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777", "#56B4E9"
+STATE_COLOURS = {"done": GREEN, "failed": RED, "aborted": GREY, "in_doubt": ORANGE}
+STATE_HATCH = {"done": "", "failed": "////", "aborted": "..", "in_doubt": "xx"}
+
+
+def new_figure(width: float = 8.0, height: float = 3.6) -> tuple[Figure, Axes]:
+    """An empty figure."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an <svg> element that takes the colour of its page."""
+    import matplotlib as mpl
+
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "labctl", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Black ink follows the page, so that the figure can be read on dark paper too.
+    return text.replace("#000000", "currentColor").replace("stroke: #000", "stroke: currentColor").strip()
+
+
+def unique_ids(text: str, prefix: str) -> str:
+    """Ids of one figure made different from those of the others on the page."""
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+
+
+def convergence(data: ReportData) -> str:
+    """Every measurement with its uncertainty, the best so far as a line, failed experiments below."""
+    figure, axes = new_figure()
+    measured = data.measured
+    if measured:
+        numbers, values = [m.number for m in measured], [m.value or 0.0 for m in measured]
+        axes.errorbar(
+            numbers,
+            values,
+            yerr=[2 * (m.u or 0.0) for m in measured],
+            fmt="o",
+            color=BLUE,
+            markersize=4,
+            label="measured, k = 2",
+        )
+        better = max if data.direction == "maximize" else min
+        best = [better(values[: i + 1]) for i in range(len(values))]
+        axes.step(numbers, best, where="post", color=ORANGE, linewidth=2, label="best so far")
+    lost = [
+        line.number
+        for line in data.lines
+        if line.value is None and line.experiment.state in ("failed", "aborted", "held")
+    ]
+    if lost:
+        floor = axes.get_ylim()[0]
+        axes.plot(lost, [floor] * len(lost), "x", color=RED, label="no value", clip_on=False)
+    axes.set_xlabel("experiment")
+    axes.set_ylabel(f"{data.quantity} [{data.unit}]")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", frameon=False)
+    return unique_ids(svg(figure), "convergence")
+
+
+def predicted(data: ReportData) -> tuple[str, str] | None:
+    """Predicted against measured with 95 % intervals, and how many fell inside, in words."""
+    pairs = [m for m in data.measured if m.candidate.predicted is not None]
+    if not pairs:
+        return None
+    figure, axes = new_figure(5.2, 4.4)
+    said = [m.candidate.predicted or 0.0 for m in pairs]
+    found = [m.value or 0.0 for m in pairs]
+    doubt = [1.96 * interval(m) for m in pairs]
+    axes.errorbar(found, said, yerr=doubt, fmt="o", color=BLUE, markersize=4, elinewidth=1)
+    ends = [min([*said, *found]), max([*said, *found])]
+    axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
+    axes.set_xlabel(f"measured [{data.unit}]")
+    axes.set_ylabel(f"predicted [{data.unit}]")
+    inside = sum(abs(s - f) <= d for s, f, d in zip(said, found, doubt, strict=True))
+    return unique_ids(svg(figure), "predicted"), f"{inside} of {len(pairs)} measurements lie within their 95 % interval"
+
+
+def interval(line: Line) -> float:
+    """Doubt of a prediction about a measurement: of the mean and of the measuring."""
+    return float(((line.candidate.predicted_u or 0.0) ** 2 + (line.u or 0.0) ** 2) ** 0.5)
+
+
+def map_of(data: ReportData) -> tuple[str, str] | None:
+    """The composition map and what it is: a ternary plot for three components, else parallel coordinates."""
+    varied = [name for name in data.components if len({line.requested.get(name, 0.0) for line in data.lines}) > 1]
+    if not data.lines or not (varied or data.process):
+        return None
+    if len(varied) == 3 and not data.process:
+        return unique_ids(svg(ternary(data, varied)), "map"), f"ternary map of {', '.join(varied)}"
+    return unique_ids(
+        svg(parallel(data, varied or list(data.components))), "map"
+    ), "one line per experiment, coloured by value"
+
+
+def colours(data: ReportData) -> tuple[Any, Any]:
+    """Norm and map of the measured values."""
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize
+
+    values = [m.value or 0.0 for m in data.measured] or [0.0, 1.0]
+    return Normalize(min(values), max(values)), colormaps["cividis"]
+
+
+def parallel(data: ReportData, names: list[str]) -> Figure:
+    """Each component and setting an upright axis, each experiment a line across them."""
+    from matplotlib.cm import ScalarMappable
+
+    figure, axes = new_figure(8.0, 3.8)
+    numeric = [p for p in data.process if all(not isinstance(x.candidate.process.get(p), str) for x in data.lines)]
+    columns = [*names, *numeric]
+    low_high = {c: bounds(data, c) for c in columns}
+    norm, scale = colours(data)
+    ordered = sorted(
+        data.lines, key=lambda x: (x.value is not None, x.value or 0.0), reverse=data.direction != "maximize"
+    )
+    for line in ordered:
+        heights = [scaled(at(line, c), low_high[c]) for c in columns]
+        if line.value is None:
+            axes.plot(range(len(columns)), heights, color=RED, linestyle=":", linewidth=1)
+        else:
+            axes.plot(range(len(columns)), heights, color=scale(norm(line.value)), linewidth=1.4)
+    axes.set_xticks(range(len(columns)), [f"{c}\n{low_high[c][0]:.3g} to {low_high[c][1]:.3g}" for c in columns])
+    axes.set_yticks([])
+    axes.grid(axis="y", visible=False)
+    figure.colorbar(ScalarMappable(norm, scale), ax=axes, label=f"{data.quantity} [{data.unit}]")
+    return figure
+
+
+def at(line: Line, column: str) -> float:
+    """Value of a component or setting."""
+    if column in line.candidate.process:
+        return float(line.candidate.process[column])
+    return line.requested.get(column, 0.0)
+
+
+def bounds(data: ReportData, column: str) -> tuple[float, float]:
+    """Smallest and largest value tried."""
+    values = [at(line, column) for line in data.lines]
+    return min(values), max(values)
+
+
+def scaled(value: float, low_high: tuple[float, float]) -> float:
+    """Share of the way from low to high."""
+    low, high = low_high
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def ternary(data: ReportData, names: list[str]) -> Figure:
+    """Points in a triangle whose corners are the pure components."""
+    from matplotlib.cm import ScalarMappable
+
+    figure, axes = new_figure(5.4, 4.6)
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    corners = [(0.0, 0.0), (1.0, 0.0), (0.5, 3**0.5 / 2)]
+    axes.plot(*zip(*[*corners, corners[0]], strict=True), color=GREY, linewidth=1)
+    for (x, y), name, offset in zip(corners, names, (-0.05, -0.05, 0.04), strict=True):
+        axes.text(x, y + offset, name, ha="center", va="center")
+    norm, scale = colours(data)
+    for line in data.lines:
+        shares = [line.requested.get(n, 0.0) for n in names]
+        total = sum(shares) or 1.0
+        x = sum(s / total * c[0] for s, c in zip(shares, corners, strict=True))
+        y = sum(s / total * c[1] for s, c in zip(shares, corners, strict=True))
+        if line.value is None:
+            axes.plot([x], [y], "x", color=RED)
+        else:
+            axes.plot([x], [y], "o", color=scale(norm(line.value)), markeredgecolor=GREY, markersize=7)
+    figure.colorbar(ScalarMappable(norm, scale), ax=axes, label=f"{data.quantity} [{data.unit}]", shrink=0.8)
+    return figure
+
+
+def time_line(data: ReportData) -> str | None:
+    """When each instrument worked, in lab time."""
+    if not data.bars:
+        return None
+    names = sorted({bar.instrument for bar in data.bars})
+    figure, axes = new_figure(8.0, 1.0 + 0.55 * len(names))
+    begin = min(bar.start for bar in data.bars)
+    drawn = set()
+    for bar in data.bars:
+        left, width = (bar.start - begin).total_seconds() / 3600, (bar.end - bar.start).total_seconds() / 3600
+        label = bar.state if bar.state not in drawn else None
+        drawn.add(bar.state)
+        axes.barh(
+            names.index(bar.instrument), width, left=left, height=0.7, label=label,
+            color=STATE_COLOURS.get(bar.state, SKY), hatch=STATE_HATCH.get(bar.state, ""), edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("lab time [h]")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4, frameon=False)
+    return unique_ids(svg(figure), "time")
