@@ -16,7 +16,17 @@ class SpaceError(CampaignError, ValueError):
 
 
 class RecipeError(CampaignError, ValueError):
-    """A step asks for something that its instrument cannot do."""
+    """A step asks for something that its instrument cannot do.
+
+    Parameters
+    ----------
+    key
+        The parameter that is at fault, as the campaign file names it.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class BudgetError(CampaignError):

@@ -15,7 +15,7 @@ from campaigns.candidate import Candidate, Setting
 from campaigns.errors import RecipeError
 from campaigns.space import CategoricalParameter, FloatParameter, Space
 from campaigns.spec import Spec, StepSection
-from campaigns.toml_file import Fault
+from campaigns.toml_file import Fault, shown
 from campaigns.units import UnitError, quantity
 from campaigns.weighing import masses_mg
 from instruments.contract import Capability
@@ -79,16 +79,16 @@ def resolve_step(
     if not able:
         raise RecipeError(f"step {section.name!r}: no instrument offers {section.capability!r}")
     raw = {name: substituted(value, candidate.process, section.name) for name, value in section.params.items()}
-    fitting, reasons = [], []
+    fitting: list[tuple[str, dict[str, Any]]] = []
+    refusals: dict[str, RecipeError] = {}
     for instrument, capability in able.items():
         try:
-            params = parameters(capability, raw, spec, candidate)
+            fitting.append((instrument, parameters(capability, raw, spec, candidate)))
         except RecipeError as error:
-            reasons.append(f"{instrument}: {error}")
-        else:
-            fitting.append((instrument, params))
+            refusals[instrument] = error
     if not fitting:
-        raise RecipeError(f"step {section.name!r}: " + "; ".join(reasons))
+        reasons = "; ".join(f"{instrument}: {error}" for instrument, error in refusals.items())
+        raise RecipeError(f"step {section.name!r}: {reasons}", next(iter(refusals.values())).key)
     return Step(
         name=section.name,
         capability=section.capability,
@@ -132,7 +132,7 @@ def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candi
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)
             hint = f", did you mean {near[0]!r}?" if near else f"; it knows {', '.join(keys) or 'none'}"
-            raise RecipeError(f"{capability.name} has no parameter {key!r}{hint}")
+            raise RecipeError(f"{capability.name} has no parameter {key!r}{hint}", key)
         field, unit = keys[key]
         found[field] = number(value, unit, key, spec)
     if MASSES in capability.params_model.model_fields:
@@ -143,9 +143,8 @@ def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candi
     try:
         return capability.params_model.model_validate(found).model_dump(mode="json")
     except ValidationError as error:
-        raise RecipeError(
-            "; ".join(limit_words(capability, dict(e)) for e in error.errors(include_url=False))
-        ) from None
+        first = dict(error.errors(include_url=False)[0])
+        raise RecipeError(limit_words(capability, first), parameter_key(capability, first)) from None
 
 
 def parameter_keys(capability: Capability) -> dict[str, tuple[str, str]]:
@@ -167,22 +166,29 @@ def number(value: Any, unit: str, key: str, spec: Spec) -> Any:
     try:
         return quantity(value, unit)
     except UnitError as error:
-        raise RecipeError(f"{key}: {error}") from None
+        raise RecipeError(f"{key}: {error}", key) from None
 
 
-def limit_words(capability: Capability, error: dict[str, Any]) -> str:
-    """A refused parameter in the words of a lab."""
+def parameter_key(capability: Capability, error: Mapping[str, Any]) -> str:
+    """The parameter that pydantic complains of, as the campaign file names it."""
     field = str(error["loc"][0]) if error["loc"] else ""
-    info = capability.params_model.model_fields.get(field)
-    extra = info.json_schema_extra if info and isinstance(info.json_schema_extra, dict) else {}
-    key, unit = str(extra.get("key", field)), str(extra.get("unit", ""))
+    return next((key for key, (name, _) in parameter_keys(capability).items() if name == field), "")
+
+
+def limit_words(capability: Capability, error: Mapping[str, Any]) -> str:
+    """A refused parameter in the words of a lab."""
+    where = [str(part) for part in error["loc"]]
+    key = parameter_key(capability, error)
+    unit = parameter_keys(capability)[key][1] if key else ""
+    if where[:1] == [MASSES]:
+        key, unit = f"the mass of {where[1]}" if len(where) > 1 else "the masses", "mg"
     if error["type"] == "missing":
         return f"{key} is missing"
     context = error.get("ctx", {})
-    limit = next((f"{w} {context[c]:g} {unit}".rstrip() for c, w in LIMITS.items() if c in context), None)
+    limit = next((f"{word} {context[c]:g} {unit}".rstrip() for c, word in LIMITS.items() if c in context), None)
     if limit:
-        return f"{key} = {error['input']:g} {unit} is outside the hard limits: {limit}"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+        return f"{key} = {error['input']:g} {unit}".rstrip() + f" is outside the hard limits: {limit}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 LIMITS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
@@ -209,7 +215,7 @@ def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence
         return Fault(
             message=f"there is no instrument {section.instrument!r} in this lab",
             key=f"{key}.instrument",
-            value=section.instrument,
+            value=shown(section.instrument),
             hint=nearest(section.instrument, capabilities),
             code="LAB-0230",
         )
@@ -218,7 +224,7 @@ def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence
         return Fault(
             message=f"no instrument of this lab offers {section.capability!r}",
             key=f"{key}.capability",
-            value=section.capability,
+            value=shown(section.capability),
             hint=nearest(section.capability, offered),
             code="LAB-0230",
         )
@@ -267,7 +273,7 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
         Fault(
             message=f"no step of the recipe measures {wanted!r}",
             key="objective.quantity",
-            value=wanted,
+            value=shown(wanted),
             hint=nearest(wanted, produced),
             code="LAB-0233",
         )
@@ -282,9 +288,10 @@ def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -
             try:
                 resolve_step(spec, section, candidate, capabilities)
             except RecipeError as error:
-                message = str(error)
-                fault = Fault(message=message, key=f"recipe.steps[{i}]", code="LAB-0231")
-                found.setdefault(f"{i}{message.split('=')[0]}", fault)
+                inside = f".params.{error.key}" if error.key else ""
+                value = shown(section.params[error.key]) if error.key in section.params else ""
+                fault = Fault(message=str(error), key=f"recipe.steps[{i}]{inside}", value=value, code="LAB-0231")
+                found.setdefault(fault.key, fault)
     return list(found.values())
 
 

@@ -56,12 +56,12 @@ class Document:
     data: dict[str, Any]
     lines: Mapping[Key, int] = field(default_factory=dict)
 
-    def line(self, key: Sequence[str | int]) -> int | None:
+    def line(self, key: Sequence[str | int]) -> int:
         """Line of a key, or of the nearest table around it."""
         for length in range(len(key), 0, -1):
             if tuple(key[:length]) in self.lines:
                 return self.lines[tuple(key[:length])]
-        return 1 if self.text else None
+        return 1
 
     def located(self, fault: Fault) -> Fault:
         """The fault with its line, looked up by its dotted key."""
@@ -304,6 +304,8 @@ def dotted(where: Key) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in the file, shortened."""
+    """A value as it is written in the file, shortened; a whole table is not repeated."""
+    if isinstance(value, dict | list | tuple):
+        return ""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -124,5 +124,8 @@ def example(value: float, unit: str) -> str:
 def known_unit(unit: str) -> str:
     """The unit itself, if it is one. Raises UnitError."""
     if unit:
-        convert(1.0, unit, unit, unit)
+        try:
+            convert(1.0, unit, unit, unit)
+        except UnitError:
+            raise UnitError(f"{unit!r} is not a known unit") from None
     return unit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.recipe import check_against_lab
 from campaigns.spec import Spec
-from campaigns.toml_file import FileFaults
+from campaigns.toml_file import FileFaults, read
 from labctl import wiring
 from materials_db import records as db
 from materials_db.errors import ConflictError
@@ -25,7 +25,8 @@ def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
     spec, text = Spec.load(path)
     faults = check_against_lab(spec, lab.capabilities(), stock=set(lab.file.stock))
     if faults:
-        raise FileFaults(path, faults)
+        document = read(path)
+        raise FileFaults(path, [document.located(fault) for fault in faults])
     return spec, text
 
 

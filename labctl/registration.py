@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from instruments.contract import Mode
+from instruments.contract import Health, Mode
 from labctl.errors import NoContactError
 from materials_db import records as db
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from materials_db.store import Transaction
 
 ACTOR = "labctl"
+TRIES = 3  #: questions to an instrument before it counts as silent
 
 
 async def reach(hosts: Mapping[str, Host]) -> dict[str, str]:
@@ -27,11 +28,20 @@ async def reach(hosts: Mapping[str, Host]) -> dict[str, str]:
     NoContactError
         Naming every instrument that does not answer, and why.
     """
-    health = {name: await host.health() for name, host in hosts.items()}
+    health = {name: await patient_health(host) for name, host in hosts.items()}
     silent = {name: h.message for name, h in health.items() if h.mode is Mode.OFFLINE}
     if silent:
         raise NoContactError(silent)
     return {name: h.identity for name, h in health.items()}
+
+
+async def patient_health(host: Host) -> Health:
+    """How the instrument is; a single lost answer is no reason not to begin."""
+    for _ in range(TRIES - 1):
+        health = await host.health()
+        if health.mode is not Mode.OFFLINE:
+            return health
+    return await host.health()
 
 
 def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, at: datetime) -> dict[str, str]:

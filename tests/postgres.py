@@ -44,7 +44,9 @@ def server(folder: Path) -> Iterator[str]:
     data, port = folder / "data", free_port()
 
     def run(*command: str) -> None:
-        subprocess.run([*prefix, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+        subprocess.run(
+            [*prefix, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+        )
 
     run(str(programs / "initdb"), "-D", str(data), "-U", "lab", "-A", "trust", "-E", "UTF8", "--locale=C")
     options = f"-p {port} -h 127.0.0.1 -k {folder}"

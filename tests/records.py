@@ -88,10 +88,23 @@ def fill(tx: Transaction, experiments: int = 1) -> str:
         tx.add(*experiment_line(n), at=AT, actor="test")
         if n == 1:
             raw = r.RawFile(
-                id=sha256, name="impedance.csv", media_type="text/csv", size=len(RAW), job_id="E-00001/measure", stored_at=AT
+                id=sha256,
+                name="impedance.csv",
+                media_type="text/csv",
+                size=len(RAW),
+                job_id="E-00001/measure",
+                stored_at=AT,
             )
             tx.add(raw, at=AT, actor="test")
-        tx.move(r.Job, f"E-{n:05d}/measure", at=AT, actor="test", state="running", instrument_id="analyser-1@1", started_at=AT)
+        tx.move(
+            r.Job,
+            f"E-{n:05d}/measure",
+            at=AT,
+            actor="test",
+            state="running",
+            instrument_id="analyser-1@1",
+            started_at=AT,
+        )
         tx.add(measurement(sha256, n), at=AT, actor="test")
         tx.move(r.Job, f"E-{n:05d}/measure", at=AT, actor="test", state="done", ended_at=AT + timedelta(minutes=4))
         tx.move(r.Experiment, f"E-{n:05d}", at=AT, actor="test", state="done", ended_at=AT + timedelta(minutes=4))

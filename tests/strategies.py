@@ -21,7 +21,13 @@ def composition_spaces(draw: st.DrawFn) -> CompositionSpace:
         low = draw(st.integers(0, steps // len(names)))
         high = draw(st.integers(max(low, steps // 2), steps))
         components.append(
-            Component(name=name, formula=name, low=Fraction(low, steps), high=Fraction(high, steps), optional=draw(st.booleans()))
+            Component(
+                name=name,
+                formula=name,
+                low=Fraction(low, steps),
+                high=Fraction(high, steps),
+                optional=draw(st.booleans()),
+            )
         )
     most = draw(st.none() | st.integers(2, len(names)))
     try:
@@ -42,6 +48,8 @@ def units(draw: st.DrawFn) -> str:
     amounts = st.sampled_from(["", "2", "3", "0.5", "1.25", "10"])
     flat = "".join(s + draw(amounts) for s in symbols)
     if draw(st.booleans()):
-        group = "".join(s + draw(amounts) for s in draw(st.lists(st.sampled_from(["O", "H", "N", "C"]), min_size=1, max_size=2)))
+        group = "".join(
+            s + draw(amounts) for s in draw(st.lists(st.sampled_from(["O", "H", "N", "C"]), min_size=1, max_size=2))
+        )
         flat += f"({group}){draw(st.sampled_from(['2', '3', '']))}"
     return flat

@@ -67,7 +67,9 @@ def test_a_small_space_is_listed_whole() -> None:
         ((), {}, "at least one component"),
     ],
 )
-def test_an_impossible_space_says_why(components: tuple[Component, ...], options: dict[str, object], reason: str) -> None:
+def test_an_impossible_space_says_why(
+    components: tuple[Component, ...], options: dict[str, object], reason: str
+) -> None:
     with pytest.raises(SpaceError, match=reason):
         CompositionSpace(components=components, **options)  # type: ignore[arg-type]
 

@@ -30,14 +30,17 @@ def test_masses_of_a_batch_by_mole_keep_the_mole_ratio() -> None:
 def test_weighing_in_exactly_gives_back_the_composition(basis: str, batch: float) -> None:
     masses = {n: (m, 0.1) for n, m in masses_mg(CANDIDATE, FORMULAS, basis, batch).items()}  # type: ignore[arg-type]
     actual = actual_fractions(masses, FORMULAS, basis)  # type: ignore[arg-type]
-    assert {n: f for n, (f, _) in actual.items()} == pytest.approx({n: float(f) for n, f in CANDIDATE.fractions.items()}, abs=1e-6)
+    assert {n: f for n, (f, _) in actual.items()} == pytest.approx(
+        {n: float(f) for n, f in CANDIDATE.fractions.items()}, abs=1e-6
+    )
 
 
 def test_the_stated_uncertainty_is_the_scatter_of_many_weighings() -> None:
     rng = random.Random(5)
     truth = {"LiPF6": 600.0, "EC": 1800.0, "EMC": 3600.0}
     found = [
-        actual_fractions({n: (m + rng.gauss(0, 5.0), 5.0) for n, m in truth.items()}, FORMULAS, "mole")["EC"] for _ in range(4000)
+        actual_fractions({n: (m + rng.gauss(0, 5.0), 5.0) for n, m in truth.items()}, FORMULAS, "mole")["EC"]
+        for _ in range(4000)
     ]
     mean = sum(f for f, _ in found) / len(found)
     scatter = (sum((f - mean) ** 2 for f, _ in found) / len(found)) ** 0.5

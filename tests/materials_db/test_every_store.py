@@ -75,7 +75,9 @@ def test_a_correction_is_a_new_row_with_a_reason(store: Any) -> None:
     with store.transaction() as tx:
         sha256 = fill(tx)
         tx.add(
-            measurement(sha256, id="M-00002", value=10.9, supersedes_id="M-00001", supersedes_reason="wrong cell constant"),
+            measurement(
+                sha256, id="M-00002", value=10.9, supersedes_id="M-00001", supersedes_reason="wrong cell constant"
+            ),
             at=AT,
             actor="mei",
         )

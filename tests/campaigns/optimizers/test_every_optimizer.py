@@ -88,7 +88,9 @@ print(json.dumps(as_json(made.propose(MIX, HIGH, observations(MIX, 20), [], 2, s
 
 
 def as_json(proposals: Any) -> Any:
-    return [[{n: str(f) for n, f in p.candidate.fractions.items()}, p.predicted, p.predicted_u, p.gain] for p in proposals]
+    return [
+        [{n: str(f) for n, f in p.candidate.fractions.items()}, p.predicted, p.predicted_u, p.gain] for p in proposals
+    ]
 
 
 def test_another_process_gives_the_same_proposal_bit_for_bit(optimizer: Optimizer) -> None:
@@ -116,7 +118,9 @@ def test_to_minimise_is_to_maximise_the_mirror_image() -> None:
     assert up[0].predicted == pytest.approx(-(down[0].predicted or 0.0))
 
 
-def run(optimizer: Optimizer, seed: int, fails: Callable[[Candidate], bool] = lambda c: False) -> tuple[float, list[Observation]]:
+def run(
+    optimizer: Optimizer, seed: int, fails: Callable[[Candidate], bool] = lambda c: False
+) -> tuple[float, list[Observation]]:
     """Thirty experiments with a little noise: the true quality of the best one, and all of them."""
     noise, history = random.Random(seed), []
     for number in range(1, 31):
@@ -144,7 +148,13 @@ def test_it_learns_where_nothing_can_be_made() -> None:
 
 def test_what_was_weighed_is_learned_not_what_was_asked_for() -> None:
     shifted = [
-        Observation(number=o.number, candidate=o.candidate, value=o.value, u=0.01, actual={"A": 0.25, "B": 0.25, "C": 0.25, "D": 0.25})
+        Observation(
+            number=o.number,
+            candidate=o.candidate,
+            value=o.value,
+            u=0.01,
+            actual={"A": 0.25, "B": 0.25, "C": 0.25, "D": 0.25},
+        )
         for o in observations(MIX, 12)
     ]
     (asked,) = BayesianOptimizer(initial=1).propose(MIX, HIGH, observations(MIX, 12), [], 1, seed=1)

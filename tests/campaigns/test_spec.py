@@ -1,0 +1,184 @@
+"""The campaign file: what it means, and the screens that bad ones give."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from campaigns.plan import Plan
+from campaigns.recipe import check_against_lab, resolve
+from campaigns.spec import Spec
+from campaigns.toml_file import FileFaults, read
+from labctl import wiring
+from labctl.errors import report_faults
+from tests.virtual_lab import TEMPLATE
+
+GOOD = (TEMPLATE / "campaigns" / "conductivity.toml").read_text()
+LAB = wiring.Lab(TEMPLATE, wiring.LabFile.load(TEMPLATE / "labctl.toml"))
+
+
+def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> str:
+    """What the terminal says of the template with these changes."""
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    path = Path("c.toml")
+    path.write_text(text)
+    with pytest.raises(FileFaults) as caught:
+        spec, _ = Spec.load(path)
+        document = read(path)
+        faults = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+        raise FileFaults(path, [document.located(f) for f in faults])
+    found = report_faults(caught.value)
+    return "\n".join([f"{found.code}: {found.message}", *found.where])
+
+
+def at(text: str) -> int:
+    """Line of the template that begins so."""
+    return next(i for i, line in enumerate(GOOD.splitlines(), 1) if line.startswith(text))
+
+
+SCREENS = [
+    (
+        [("seed = 1 ", "sead = 1 ")],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('seed')}  campaign.sead = 1\n"
+        "    'sead' is not a key here; did you mean 'seed'?",
+    ),
+    (
+        [
+            ("experiments = 30", "experiments = -3"),
+            ('direction = "maximize" ', 'direction = "max" '),
+            ("seed = 1 ", "seed = -1 "),
+        ],
+        f"LAB-0201: c.toml has 3 faults; nothing was done\nc.toml:{at('seed')}  campaign.seed = -1\n    must be at least 0\n"
+        f"c.toml:{at('direction')}  objective.direction = \"max\"\n    must be 'maximize' or 'minimize'\n"
+        f"c.toml:{at('experiments')}  budget.experiments = -3\n    must be at least 1",
+    ),
+    (
+        [('temperature = "25 degC"', 'temperature = "250 degC"')],
+        f'LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at("params = { temperature")}  recipe.steps[1].params.temperature = "250 degC"\n'
+        "    step 'equilibrate': thermostat-1: temperature = 250 degC is outside the hard limits: at most 80 degC",
+    ),
+    (
+        [('temperature = "25 degC"', 'temperature = "25 mg"')],
+        f'LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at("params = { temperature")}  recipe.steps[1].params.temperature = "25 mg"\n'
+        "    step 'equilibrate': thermostat-1: temperature: '25 mg' is not in degC or a unit of its kind; write for example '25 degC'",
+    ),
+    (
+        [('capability = "dose_and_mix"', 'capability = "dose_and_mx"')],
+        f'LAB-0230: c.toml has one fault; nothing was done\nc.toml:{at("capability")}  recipe.steps[0].capability = "dose_and_mx"\n'
+        "    no instrument of this lab offers 'dose_and_mx'; did you mean 'dose_and_mix'?",
+    ),
+    (
+        [("min = 0.10\nmax = 0.50", "min = 0.60\nmax = 0.90"), ("min = 0.05\nmax = 0.20", "min = 0.55\nmax = 0.60")],
+        f"LAB-0210: c.toml has one fault; nothing was done\nc.toml:{at('[composition]')}  composition\n"
+        "    no composition can sum to 1: the smallest fractions already sum to 1.15",
+    ),
+    (
+        [("composition.components.DMC", "composition.components.DMX")],
+        f"LAB-0232: c.toml has one fault; nothing was done\nc.toml:{at('[composition.components.DMC]')}  composition.components.DMX\n"
+        "    DMX is in no bottle of this lab; add [stock.DMX] to labctl.toml, or rename it: the lab has DMC, EC, EMC, LiPF6",
+    ),
+    (
+        [('quantity = "ionic_conductivity"', 'quantity = "ionic_conductvity"')],
+        f'LAB-0233: c.toml has one fault; nothing was done\nc.toml:{at("quantity")}  objective.quantity = "ionic_conductvity"\n'
+        "    no step of the recipe measures 'ionic_conductvity'; did you mean 'ionic_conductivity'?",
+    ),
+    (
+        [('batch = "6 g"', 'batch = "6 kg"')],
+        f"LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at('[[recipe.steps]]')}  recipe.steps[0]\n",
+    ),
+    (
+        [("[budget]", "[budget")],
+        f"LAB-0202: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}\n    not TOML: expected ']' at the end of a table declaration",
+    ),
+    (
+        [('formula = "C3H4O3"', 'formula = "FE2O3"')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("formula")}  composition.components.EC.formula = "FE2O3"\n'
+        "    'FE2O3', character 2: 'E' is not an element; did you mean Fe2O3?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), SCREENS)
+def test_a_bad_campaign_file_says_where_what_and_what_to_write(
+    changes: list[tuple[str, str]], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert screen(tmp_path, monkeypatch, *changes).startswith(expected)
+
+
+def test_a_campaign_lives_from_its_json() -> None:
+    spec, _ = Spec.load(TEMPLATE / "campaigns" / "conductivity.toml")
+    again = Spec.from_json(spec.json())
+    assert again == spec
+    assert again.space == spec.space
+    assert again.recipe.batch == 6000.0
+
+
+def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    process = (
+        '[process.bath]\ntype = "float"\nmin = "293.15 K"\nmax = "313.15 K"\nstep = "2 K"\nunit = "degC"\n\n[budget]'
+    )
+    path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
+    spec, _ = Spec.load(path)
+    (bath,) = spec.space.process
+    assert (bath.low, bath.high, bath.step) == pytest.approx((20, 40, 2))  # type: ignore[union-attr]
+    candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
+    recipe = resolve(spec, candidate, LAB.capabilities())
+    assert recipe.steps[1].params["temperature_c"] == candidate.process["bath"]
+    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+
+
+def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'
+    path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
+    spec, _ = Spec.load(path)
+    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+    assert "temperature = 95 degC is outside the hard limits: at most 80 degC" in fault.message
+
+
+POOL = '[candidates]\nfile = "pool.csv"\n\n[budget]'
+
+
+def pool(tmp_path: Path, csv: str) -> Path:
+    (tmp_path / "pool.csv").write_text(csv)
+    path = tmp_path / "c.toml"
+    path.write_text(GOOD.replace("[budget]", POOL))
+    return path
+
+
+def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
+    spec, _ = Spec.load(pool(tmp_path, "LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,0.3\n0.12,0.3,0.28,0.3\n"))
+    assert len(spec.space.pool or ()) == 2
+    assert Plan.from_spec(Spec.from_json(spec.json())).space.pool == spec.space.pool
+    assert (spec.space.pool or ())[0].fractions["LiPF6"] == Fraction(1, 10)
+
+
+@pytest.mark.parametrize(
+    ("csv", "reason", "line"),
+    [
+        ("LiPF6,EC,DMC\n0.1,0.3,0.6\n", "no column 'EMC'", 1),
+        ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,lots\n", "'lots' is not a number", 2),
+        ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,nan\n", "not a finite number", 2),
+        ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,\n", "empty", 2),
+    ],
+)
+def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str, reason: str, line: int) -> None:
+    with pytest.raises(FileFaults) as caught:
+        Spec.load(pool(tmp_path, csv))
+    (fault,) = caught.value.faults
+    assert reason in fault.message
+    assert fault.line == line
+    assert caught.value.path.name == "pool.csv"
+
+
+@pytest.mark.parametrize("row", ["0.1,0.3,0.3,0.2", "0.101,0.3,0.3,0.299", "0.3,0.3,0.3,0.1"])
+def test_a_candidate_that_cannot_be_weighed_is_refused(tmp_path: Path, row: str) -> None:
+    with pytest.raises(FileFaults):
+        Spec.load(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n"))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaigns.units import UnitError, quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("25 degC", "degC", 25.0),
+        ("298.15 K", "degC", 25.0),
+        ("77 degF", "degC", 25.0),
+        ("25 °C", "degC", 25.0),
+        ("1.2 mol/kg", "mol/kg", 1.2),
+        ("14 d", "s", 14 * 86400.0),
+        ("500 EUR", "EUR", 500.0),
+        ("6 g", "mg", 6000.0),
+        ("0.05 EUR/g", "EUR/g", 0.05),
+        ("1 S/m", "mS/cm", 10.0),
+        ("800 rpm", "rpm", 800.0),
+        ("1e3 Hz", "Hz", 1000.0),
+        ("0.5", "", 0.5),
+    ],
+)
+def test_quantities_mean_what_is_written(text: str, unit: str, value: float) -> None:
+    assert quantity(text, unit) == pytest.approx(value)
+
+
+def test_a_difference_of_temperatures_is_no_temperature() -> None:
+    assert quantity("2 K", "degC", difference=True) == pytest.approx(2.0)
+    assert quantity("2 degC", "K", difference=True) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "reason"),
+    [
+        (1200, "degC", "no unit"),
+        ("1200", "degC", "no unit"),
+        ("nan degC", "degC", "does not begin with a number"),
+        ("1e999 degC", "degC", "not a finite number"),
+        (float("inf"), "s", "not a finite number"),
+        ("5 kg", "degC", "not in degC"),
+        ("5 USD", "EUR", "not in EUR"),
+        ("5 flurbs", "s", "not a known unit"),
+        ("warm", "degC", "does not begin with a number"),
+        (True, "s", "no quantity"),
+        (["5 s"], "s", "no quantity"),
+        ("5 s; import os", "s", "not a unit"),
+        ("5 __class__", "s", "not a unit"),
+        ("5 mg", "", "plain number"),
+        ("9" * 200 + " s", "s", "does not begin"),
+    ],
+)
+def test_what_is_no_quantity_is_refused_with_the_reason(text: Any, unit: str, reason: str) -> None:
+    with pytest.raises(UnitError, match=reason):
+        quantity(text, unit)
+
+
+@given(st.text(max_size=60))
+def test_any_text_gives_a_number_or_a_reason(text: str) -> None:
+    try:
+        assert isinstance(quantity(text, "degC"), float)
+    except UnitError as error:
+        assert str(error)
+
+
+def test_pint_is_not_imported_before_there_is_a_quantity() -> None:
+    code = "import sys, campaigns.units, campaigns.toml_file; print('pint' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
