@@ -19,6 +19,7 @@ from instruments.errors import LinkLost
 from instruments.sim.server import INFO, LOCK
 
 START_S = 30.0  #: wall seconds for a simulator to get ready
+_started: list[subprocess.Popen[bytes]] = []  #: kept so that the ones that end are not left as zombies
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,16 @@ def start(command: list[str], folder: Path) -> None:
     listen, say = os.pipe()
     try:
         with (folder / "simulator.log").open("ab") as log:
-            subprocess.Popen(
-                [*command, "--ready-fd", str(say)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[say],
-                start_new_session=True,
+            _started[:] = [process for process in _started if process.poll() is None]
+            _started.append(
+                subprocess.Popen(
+                    [*command, "--ready-fd", str(say)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[say],
+                    start_new_session=True,
+                )
             )
         os.close(say)
         say = -1

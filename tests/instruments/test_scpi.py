@@ -107,7 +107,7 @@ async def test_a_line_that_nobody_asked_for_is_no_answer(machine: Machine, wire:
     async def twice(writer: asyncio.StreamWriter) -> None:
         writer.write(b"42.5\n")
         await writer.drain()
-        asyncio.get_running_loop().call_soon(writer.write, b"13.0\n")
+        asyncio.get_running_loop().call_later(0.05, writer.write, b"13.0\n")
 
     machine.next.append(twice)
     first = await wire.query("MEAS?")
