@@ -42,19 +42,19 @@ imports: $(VENV)/.dev
 bench: bench-start bench-optimizer-time bench-loop bench-memory bench-best  ## all figures of benchmarks/
 
 bench-start: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench_start.py
+	@$(BIN)/python -m benchmarks.bench_start
 
 bench-loop: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench_loop.py
+	@$(BIN)/python -m benchmarks.bench_loop
 
 bench-optimizer-time: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench_optimizer_time.py
+	@$(BIN)/python -m benchmarks.bench_optimizer_time
 
 bench-memory: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench_memory.py
+	@$(BIN)/python -m benchmarks.bench_memory
 
 bench-best: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench_best.py
+	@$(BIN)/python -m benchmarks.bench_best
 
 clean:
 	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -163,6 +163,13 @@ def optimizer(plan: Plan) -> Optimizer:
     return BayesianOptimizer(initial=plan.initial)
 
 
+def warm_up() -> None:
+    """Import what the optimizer needs while the first samples are being made: it takes seconds."""
+    from campaigns.optimizers.bayesian import import_libraries
+
+    import_libraries()
+
+
 def engine(lab: Lab, bench: Bench) -> DurableEngine:
     """The durable engine on the lab's own database."""
     from campaigns.engines.durable import DurableEngine

@@ -117,6 +117,7 @@ class Worker:
             engine = wiring.engine(lab, bench)
             await engine.open()
             self.ready.set()
+            threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
                     await asyncio.sleep(LOOK_S)

@@ -10,6 +10,7 @@ differs) and save_state (it cannot write a better kernel).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,12 @@ class BayesianOptimizer:
                 model.believe([*waiting, *(p.candidate for p in found)])
                 found += model.best(taken, n - len(found), generator(seed, len(known), len(taken)))
         return found
+
+
+def import_libraries() -> None:
+    """Load what the first proposal of the model will need."""
+    for name in ("bayes_opt.acquisition", "scipy.optimize", "sklearn.gaussian_process"):
+        importlib.import_module(name)
 
 
 def free_dimensions(space: Space) -> int:

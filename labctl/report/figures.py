@@ -33,7 +33,7 @@ def new_figure(width: float = 8.0, height: float = 3.6) -> tuple[Figure, Axes]:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an <svg> element that takes the colour of its page."""
+    """The figure as an <svg> element as wide as its page lets it be."""
     import matplotlib as mpl
 
     out = io.StringIO()
@@ -43,9 +43,7 @@ def svg(figure: Figure) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Black ink follows the page, so that the figure can be read on dark paper too.
-    return text.replace("#000000", "currentColor").replace("stroke: #000", "stroke: currentColor").strip()
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).strip()
 
 
 def unique_ids(text: str, prefix: str) -> str:

@@ -112,7 +112,7 @@ async def test_a_line_that_nobody_asked_for_is_no_answer(machine: Machine, wire:
     machine.next.append(twice)
     first = await wire.query("MEAS?")
     assert first == "42.5"
-    while wire._reader is not None and not wire._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001
+    while wire._reader is not None and not wire._reader._buffer:  # type: ignore[attr-defined]
         await asyncio.sleep(0.001)
     with pytest.raises(BadReply, match="before it was asked"):
         await wire.query("MEAS?")

@@ -57,7 +57,7 @@ def test_help_names_every_noun() -> None:
     assert all(re.search(rf"^  {name} +\S", out, re.MULTILINE) for name in NAMES)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES])
+@pytest.mark.parametrize("name", list(NAMES))
 def test_every_command_has_help_with_an_example(name: str) -> None:
     out, _ = labctl(name, "--help")
     verbs = re.findall(r"^  ([a-z]+)  +\S", out.split("Commands:")[1], re.MULTILINE) if "Commands:" in out else []
