@@ -73,6 +73,7 @@ class Bench:
     patience_s: float = 5.0
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
+    _routes: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of jobs planned by this process
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
         """`work(transaction, *args)` in a transaction of its own."""
@@ -93,7 +94,7 @@ class Bench:
 
     async def propose(self, campaign_id: str, flying: Sequence[str]) -> Json:
         """What to make next: proposals, or why to end once nothing is in flight."""
-        campaign, plan, history = await self.transact(self._state, campaign_id)
+        campaign, plan, history, prices = await self.transact(self._state, campaign_id)
         why = self._stop(campaign, plan, history)
         room = plan.in_flight - len(flying)
         if plan.limits.experiments is not None:
@@ -101,14 +102,14 @@ class Bench:
         if why or room <= 0:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
         found = await self.offload(lambda: self._ask(plan, history, room))
-        return planning.choose(plan, history, found, self.capabilities, await self.transact(planning.prices))
+        return planning.choose(plan, history, found, self.capabilities, prices)
 
-    def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History]:
+    def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History, dict[str, float]]:
         campaign = tx.get(db.Campaign, campaign_id)
         plan = self._plans.setdefault(campaign_id, Plan.of(campaign))
         history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
         history.refresh(tx)
-        return campaign, plan, history
+        return campaign, plan, history, planning.prices(tx)
 
     def _stop(self, campaign: db.Campaign, plan: Plan, history: History) -> tuple[str, str] | None:
         """State and reason to end with, None to go on."""
@@ -145,9 +146,12 @@ class Bench:
     def plan(self, tx: Transaction, campaign_id: str, proposals: list[dict[str, Any]]) -> Json:
         """Write down the experiments to come, with all that their jobs will be asked."""
         plan = self._plans.get(campaign_id) or Plan.of(tx.get(db.Campaign, campaign_id))
-        return planning.write(
+        new = planning.write(
             tx, campaign_id, plan, proposals, at=self.clock.now(), site=self.site, simulated=self.simulated
         )
+        for experiment, proposal in zip(new, proposals, strict=True):
+            self._routes |= dict(zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True))
+        return new
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
         """The campaign rests: done, stopped or paused."""
@@ -170,21 +174,24 @@ class Bench:
 
     async def perform(self, job_id: str) -> Json:
         """Have one job done, whatever happened to an earlier try of this step."""
-        job, step = await self.transact(results.job_and_step, job_id)
-        if job.state in results.FINAL:
-            return await self.transact(results.answer, job)
-        instrument = await self.turns.take(step["instruments"], job.experiment_id)
-        started = await self.transact(self._start, job_id, instrument)
-        if started is not None:
-            self.turns.release(step["releases"], job.experiment_id)
-            return started
+        route = self._routes.pop(job_id, {})
+        if not route:  # planned by an earlier process: the job may have ended before the crash
+            route, known = await self.transact(results.route, job_id)
+            if known is not None:
+                return known
+        experiment_id = job_id.split("/")[0]
+        instrument = await self.turns.take(route["instruments"], experiment_id)
+        job, aborted = await self.transact(self._start, job_id, instrument)
+        if aborted is not None:
+            self.turns.release([instrument, *aborted["released"]], experiment_id)
+            return aborted
         status, result = await self._act(job, instrument)
         answer = await self.transact(self._finish, job_id, instrument, status, result)
         await self.hosts[instrument].release(job_id)
         self.turns.release(answer["released"], job.experiment_id)
         return answer
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> Json | None:
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
         return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
 
     async def _act(self, job: db.Job, instrument: str) -> tuple[JobStatus, JobResult | None]:

@@ -41,9 +41,8 @@ class History:
         """Read what was planned and what ended since the last time."""
         for experiment in self._new(tx):
             self._planned(tx, experiment)
-        for id in list(self.open):
-            experiment = tx.get(db.Experiment, id)
-            if experiment.state in FINAL:
+        if self.open:
+            for experiment in tx.find(db.Experiment, order="number", id=list(self.open), state=FINAL):
                 self._ended(tx, experiment)
 
     def _new(self, tx: Transaction) -> list[db.Experiment]:

@@ -26,12 +26,20 @@ def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
     return job, next(s for s in plan["steps"] if s["name"] == job.step)
 
 
-def start(tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime) -> Json | None:
-    """Take the lease and mark the job as running; the answer instead if the campaign was stopped."""
+def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
+    """Where the job may run, from its experiment's plan; and its answer, if it had ended before a crash."""
+    job, step = job_and_step(tx, job_id)
+    return step, answer(tx, job) if job.state in FINAL else None
+
+
+def start(
+    tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime
+) -> tuple[db.Job, Json | None]:
+    """Take the lease and mark the job as running; an answer instead if the campaign was stopped."""
     job = tx.get(db.Job, job_id)
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
-        return abort(tx, job, at)
+        return job, abort(tx, job, at)
     lease = tx.claim(instrument, experiment.id, at=at)
     if lease is None:
         raise RuntimeError(
@@ -44,7 +52,7 @@ def start(tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, 
         )  # fmt: skip
     if experiment.state == "planned":
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
-    return None
+    return job, None
 
 
 def abort(tx: Transaction, job: db.Job, at: datetime) -> Json:

@@ -117,7 +117,8 @@ class Worker:
             engine = wiring.engine(lab, bench)
             await engine.open()
             self.ready.set()
-            threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
+            if await bench.transact(any_model):
+                threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
                     await asyncio.sleep(LOOK_S)
@@ -165,6 +166,13 @@ def running_campaigns(tx: Transaction) -> list[str]:
     from materials_db import records as db
 
     return [campaign.id for campaign in tx.find(db.Campaign, state="running")]
+
+
+def any_model(tx: Transaction) -> bool:
+    """Whether a running campaign will need the optimizer's libraries."""
+    from materials_db import records as db
+
+    return any(c.spec["optimizer"]["name"] == "bayesian" for c in tx.find(db.Campaign, state="running"))
 
 
 def next_segment(tx: Transaction, id: str) -> tuple[str, list[tuple[str, list[str]]]]:

@@ -119,8 +119,9 @@ class MemoryTransaction:
 
     def _candidates(self, kind: type[R], equal: dict[str, Any]) -> list[R]:
         table = self.store.tables[kind.kind]
-        if isinstance(id := equal.get("id"), str):
-            return [r] if isinstance(r := table.get(id), kind) else []
+        if (id := equal.get("id")) is not None:
+            wanted = [id] if isinstance(id, str) else id
+            return [r for i in wanted if isinstance(r := table.get(i), kind)]
         field = next((f for f in INDEXED if f in equal and not isinstance(equal[f], list | tuple)), None)
         ids = table if field is None else self.store.index.get((kind.kind, field, equal[field]), {})
         return [r for id in list(ids) if isinstance(r := table[id], kind)]

@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 from dbos import DBOS, Serializer, SetWorkflowID, SQLAlchemyDatasource
@@ -51,7 +52,7 @@ class DurableEngine:
     url
         Database, as SQLAlchemy writes it.
     bind
-        Makes a `Transaction` of the SQLAlchemy session that DBOS will commit.
+        Makes a `Transaction` of the SQLAlchemy session that DBOS will commit afterwards.
     executor_id
         Stable name of this worker; at most one live process may use it.
     poll_s
@@ -63,7 +64,7 @@ class DurableEngine:
         workflows: Workflows,
         url: str,
         *,
-        bind: Callable[[Any], Transaction],
+        bind: Callable[[Any], AbstractContextManager[Transaction]],
         executor_id: str = "labctl",
         poll_s: float = 0.05,
     ) -> None:
@@ -141,7 +142,8 @@ class DurableSteps:
         bind = self.engine.bind
 
         def commit() -> Json:
-            return write(bind(datasource.sql_session()), *args)
+            with bind(datasource.sql_session()) as tx:
+                return write(tx, *args)
 
         return await asyncio.to_thread(datasource.run_tx_step, {"name": name}, commit)
 

@@ -6,8 +6,9 @@ number, a lease, a state) is one conditional statement that says what it changed
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ class SqlStore:
     def __init__(self, engine: sa.Engine, raw: RawFolder) -> None:
         self.engine = engine
         self.raw = raw
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     @classmethod
     def open(cls, url: str, raw_dir: Path, *, full_sync: bool = True) -> SqlStore:
@@ -60,14 +62,20 @@ class SqlStore:
         return cls(engine, RawFolder(raw_dir))
 
     @classmethod
-    def over(cls, session: Any, raw_dir: Path) -> SqlTransaction:
+    @contextmanager
+    def over(cls, session: Any, raw_dir: Path) -> Iterator[SqlTransaction]:
         """A transaction on a session that somebody else commits (the durable engine)."""
-        return SqlTransaction(session, RawFolder(raw_dir))
+        tx = SqlTransaction(session, RawFolder(raw_dir))
+        yield tx
+        tx.seal()
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
-        with Session(self.engine) as session, session.begin():
-            yield SqlTransaction(session, self.raw)
+        # One of our own transactions at a time: SQLite would let the others poll for the lock.
+        with self._turn, Session(self.engine) as session, session.begin():
+            tx = SqlTransaction(session, self.raw)
+            yield tx
+            tx.seal()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -114,6 +122,7 @@ class SqlTransaction:
         self.session = session
         self.raw = raw
         dialect = session.get_bind().dialect.name
+        self._owed: list[tuple[str, str, str, dict[str, Any], datetime]] = []
         self._insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
 
     # -- records --------------------------------------------------------------------------
@@ -230,15 +239,26 @@ class SqlTransaction:
     # -- the audit log --------------------------------------------------------------------
 
     def _log(self, lines: Sequence[tuple[str, str, dict[str, Any]]], at: datetime, actor: str) -> None:
-        if not lines:
+        """Owe the log these lines: they are written together at the end of the transaction."""
+        self._owed += [(actor, type, subject, payload, at) for type, subject, payload in lines]
+
+    def seal(self) -> None:
+        """Write what is owed to the log. Called before the commit; harmless to repeat."""
+        if not self._owed:
             return
+        owed, self._owed = self._owed, []
         target = table("event")
-        last = self._advance(EVENTS, len(lines))  # takes the write lock: the head cannot move under us
-        first = last - len(lines) + 1
+        last = self._advance(EVENTS, len(owed))  # takes the write lock: the head cannot move under us
+        first = last - len(owed) + 1
         prev = self.session.execute(sa.select(target.c.hash).where(target.c.seq == first - 1)).scalar()
-        self.session.execute(sa.insert(target), chain.append(prev or chain.GENESIS, first, at, actor, lines))
+        rows: list[dict[str, Any]] = []
+        for seq, (actor, type, subject, payload, at) in enumerate(owed, start=first):
+            head = rows[-1]["hash"] if rows else prev or chain.GENESIS
+            rows += chain.append(head, seq, at, actor, [(type, subject, payload)])
+        self.session.execute(sa.insert(target), rows)
 
     def events(self, *, subject: str | None = None, after: int = 0, limit: int | None = None) -> list[Event]:
+        self.seal()
         target = table("event")
         query = sa.select(target).where(target.c.seq > after).order_by(target.c.seq).limit(limit)
         if subject is not None:
@@ -246,6 +266,7 @@ class SqlTransaction:
         return [chain.event(dict(row)) for row in self.session.execute(query).mappings()]
 
     def verify_events(self) -> int:
+        self.seal()
         counter, target = table("counter"), table("event")
         expected = self.session.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
         rows = self.session.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))

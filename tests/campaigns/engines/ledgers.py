@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class SqlLedger:
         self.engine.dispose()
 
     def bind(self, session: Any) -> Any:
-        return session
+        return nullcontext(session)
 
     def write(self, tx: Any, name: str) -> str:
         tx.execute(sa.text("INSERT INTO ledger VALUES (:name)"), {"name": name})
