@@ -130,37 +130,51 @@ def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> A
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for title, right in (("#", True), ("sample", False), ("composition", False), ("value", False), ("state", False)):
-        table.add_column(title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for title, width, right in (
+        ("#", 4, True),
+        ("sample", 7, False),
+        ("composition", 20, False),
+        ("value", 17, False),
+        ("state", 8, False),
+    ):
+        # Ids and values are never cut; where it is narrow, compositions and states are.
+        table.add_column(
+            title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", min_width=width
+        )
     for row in experiments:
         best = row["sample"] == campaign["best_sample"]
         found = value_and_u(row["value"], row["u"]) + (" *" if best else "") if row["value"] is not None else ""
         table.add_row(
             *(Text(clean(t)) for t in (str(row["number"]), row["sample"], row["composition"], found, standing(row)))
         )
-    total = progress["budget"]
-    done = progress["ended"]
+    total, done = progress["budget"], progress["ended"]
+    below = Table.grid()
+    if total:
+        below.add_row(ProgressBar(total=total, completed=done, width=40))
+    for line_ in [*summary_lines(progress, campaign), note]:
+        below.add_row(Text(clean(line_), style="yellow" if line_ == note else ""))
     head = Text(
         clean(f"{campaign['id']} {campaign['name']}   {campaign['objective']} [{campaign['unit']}]"), style="bold"
     )
-    bar: Any = ProgressBar(total=total, completed=done, width=30) if total else Text("")
-    foot = Text(clean(summary_line(progress, campaign)))
-    return Group(head, table, bar, foot, Text(clean(note), style="yellow"))
+    return Group(head, table, below)
 
 
 def standing(row: Row) -> str:
-    """Where an experiment stands, in a few words."""
-    return str(row["state"]) if row["state"] != "running" else str(row["step"] or "running")
+    """Where an experiment stands, in a word or two."""
+    if row["state"] not in ("planned", "running"):
+        return str(row["state"])
+    step = str(row["step"] or row["state"])
+    return "queued" if step.endswith("queued") else step.split(" on ")[0]
 
 
-def summary_line(progress: Row, campaign: Row) -> str:
+def summary_lines(progress: Row, campaign: Row) -> list[str]:
     """Done of all, best so far, when it may end."""
-    total = f"/{progress['budget']}" if progress["budget"] else ""
+    total = f" of {progress['budget']}" if progress["budget"] else ""
     best = value_and_u(campaign["best"], campaign["best_u"], campaign["unit"])
     number = f" (#{campaign['best_number']})" if campaign["best_number"] else ""
     left = eta(progress)
-    return f"{progress['ended']}{total} done   best {best}{number}" + (f"   ETA {left} lab time" if left else "")
+    return [f"{progress['ended']}{total} done   best {best}{number}", f"ETA {left} lab time" if left else ""]
 
 
 def eta(progress: Row) -> str:
