@@ -89,8 +89,9 @@ def csv_cell(value: Any) -> Any:
         return ""
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(plain(value))
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
-        return "'" + value
+    if isinstance(value, str):
+        value = value.replace("\r\n", "\n").replace("\r", "\n")  # a bare carriage return ends a line for some readers
+        return "'" + value if value[:1] in ("=", "+", "-", "@") else value
     return value
 
 
