@@ -85,7 +85,7 @@ def expected() -> tuple[type[Exception], ...]:
 def main() -> int:
     """Run one command; the exit status."""
     try:
-        typer.main.get_command(app).main(prog_name="labctl", standalone_mode=False)
+        status = typer.main.get_command(app).main(prog_name="labctl", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         quiet_pipe()
@@ -98,7 +98,7 @@ def main() -> int:
         if os.environ.get("LABCTL_DEBUG"):
             raise
         return show(error)
-    return 0
+    return status if isinstance(status, int) else 0  # what `raise typer.Exit(1)` comes back as
 
 
 def quiet_pipe() -> None:

@@ -59,6 +59,15 @@ def tcp_address(value: str | None) -> str | None:
     return value
 
 
+def sqlite_url(value: str) -> str:
+    """``sqlite:///FILE``."""
+    if not re.fullmatch(r"sqlite:///[^?#]+", value):
+        raise ValueError(
+            f"{value!r} is no SQLite file; write for example {DATABASE!r}. Other databases are not served yet"
+        )
+    return value
+
+
 class LabSection(Section):
     """[lab]."""
 
@@ -66,7 +75,7 @@ class LabSection(Section):
     site: str = Field("here", min_length=1, max_length=64)
     simulated: bool = Field(strict=True)
     simulator: Literal["electrolyte"] | None = None
-    database: Annotated[str, Field(pattern=r"^(sqlite:///.+|postgresql\+psycopg://.+)$")] = DATABASE
+    database: Annotated[str, AfterValidator(sqlite_url)] = DATABASE
 
 
 class SimulationSection(Section):
@@ -104,6 +113,7 @@ class InstrumentSection(Section):
 
     driver: str
     address: Annotated[str | None, AfterValidator(tcp_address)] = None
+    timeout: Annotated[float, in_unit("s"), Field(gt=0, le=600)] = 5.0  #: wall seconds for an answer
     limits: dict[str, Any] = {}
     calibration: CalibrationSection | None = None
 

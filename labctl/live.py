@@ -117,9 +117,20 @@ def follow_on_terminal(path: Path, id: str, ticker: Ticker) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for row in ticker:
             live.update(
-                screen(row, glance.campaign(path, id), glance.experiments(path, id, last=SHOWN), ticker.note),
+                screen(
+                    row,
+                    glance.campaign(path, id),
+                    glance.experiments(path, id, last=SHOWN),
+                    ticker.note or trouble(path),
+                ),
                 refresh=True,
             )
+
+
+def trouble(path: Path) -> str:
+    """What a running job waits for, if its device does not answer."""
+    waiting = [row for row in glance.queue(path) if row["state"] == "running" and row["message"]]
+    return f"{waiting[0]['sample']}: {waiting[0]['message']}" if waiting else ""
 
 
 def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> Any:

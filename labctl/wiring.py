@@ -77,6 +77,7 @@ class Lab:
             driver=section.driver,
             address=address,
             limits=dict(section.limits),
+            options={"timeout_s": section.timeout},
             simulated=self.file.lab.simulated,
         )
 

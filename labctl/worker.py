@@ -32,7 +32,7 @@ class WorkerLock:
     """At most one worker per lab. The operating system lets go of it when the process dies."""
 
     def __init__(self, lab: Lab) -> None:
-        self.path = lab.state / "worker.lock"
+        self.path = lab.glance_path.with_suffix(".worker.lock")
         self._file: IO[str] | None = None
 
     def take(self) -> bool:
@@ -94,12 +94,10 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
-        from labctl.errors import roots
-
         log_to(self.lab)
         try:
             asyncio.run(self._serve())
-        except (*roots(), OSError) as error:  # type: ignore[misc]  # a tuple that is known when it runs
+        except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
             self.error = error
         finally:
             self.ready.set()
@@ -224,6 +222,8 @@ class Session:
         """Become the worker if nobody is; whether this process is the worker."""
         if self.worker is not None and self.worker.alive:
             return True
+        if self.worker is not None and self.worker.error is not None:
+            raise self.worker.error
         lock = WorkerLock(self.lab)
         if not lock.take():
             return False
@@ -271,15 +271,30 @@ def run_campaign(
     ------
     FileFaults
         The lab file or the campaign file has faults; nothing was written.
+    NoContactError
+        Instruments do not answer; nothing was written.
     """
     from labctl import campaigning
 
     lab = wiring.open_lab(folder)
+    campaigning.validate(lab, campaign_file)
+    if WorkerLock(lab).is_free():
+        asyncio.run(preflight(lab))
     session = Session(lab, campaigning.create_or_find(lab, campaign_file, fresh=fresh))
     if on_ready is not None:
         on_ready(session.campaign_id)
     session.attend()
     return session
+
+
+async def preflight(lab: Lab) -> None:
+    """See that every instrument answers, before anything is written down."""
+    hosts = lab.hosts(lab.clock())
+    try:
+        await registration.reach(hosts)
+    finally:
+        for host in hosts.values():
+            await host.close()
 
 
 def resume(folder: Path, campaign_id: str) -> Session:

@@ -15,7 +15,6 @@ CELL_PER_CM = 1.0
 U_CELL = 0.004
 DRIFT_PER_RUN = 2e-4  #: relative, random walk of the cell constant since its calibration
 SWEEP_S = 60.0
-CALIBRATION_S = 300.0
 LEADS_H = 2e-8
 
 
