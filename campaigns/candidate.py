@@ -33,6 +33,7 @@ class Candidate:
             raise ValueError(f"shares sum to {float(sum(present.values()))}, not 1")
         object.__setattr__(self, "fractions", dict(sorted(present.items())))
         object.__setattr__(self, "process", dict(sorted(self.process.items())))
+        object.__setattr__(self, "_hash", hash(self.key))  # once: optimizers look through whole histories
 
     @property
     def key(self) -> tuple[tuple[tuple[str, Fraction], ...], tuple[tuple[str, Setting], ...]]:
@@ -40,4 +41,4 @@ class Candidate:
         return tuple(self.fractions.items()), tuple(self.process.items())
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return int(self._hash)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -36,6 +37,7 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
+    digests: dict[int, str] = field(default_factory=dict)  #: of each observation
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -69,12 +71,21 @@ class History:
         sample_id = str(experiment.plan["sample_id"])
         if experiment.state == "done":
             self.machine_failures = 0
-            self.observations[number] = observe(tx, number, candidate, sample_id, self.objective)
+            self._learn(observe(tx, number, candidate, sample_id, self.objective))
         elif experiment.state == "failed" and failed_for_the_candidate(fault_of(tx, experiment.id)):
             self.machine_failures = 0
-            self.observations[number] = Observation(number=number, candidate=candidate, value=None)
+            self._learn(Observation(number=number, candidate=candidate, value=None))
         elif experiment.state == "failed":
             self.machine_failures += 1
+
+    def _learn(self, observation: Observation) -> None:
+        self.observations[observation.number] = observation
+        self.digests[observation.number] = hashlib.sha256(repr(observation).encode()).hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all observations in the order of their numbers: what a proposal was decided on."""
+        return hashlib.sha256("".join(self.digests[n] for n in sorted(self.digests)).encode()).hexdigest()
 
     @property
     def pending(self) -> list[Candidate]:

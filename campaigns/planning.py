@@ -52,7 +52,7 @@ def choose(
         if refusal:
             return choice(chosen, ("done", refusal))
         used = budget.add(used, cost)
-        chosen.append(proposal_json(number, proposal, recipe, cost, digest(history)))
+        chosen.append(proposal_json(number, proposal, recipe, cost, history.digest))
     return choice(chosen, ("done", "waiting for experiments in flight"))
 
 
@@ -60,12 +60,6 @@ def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float]) -> budget.Cost:
     """Feedstock that the recipe asks for, and what it is worth."""
     masses = recipe.masses_mg
     return budget.Cost(money=sum(mg * price_per_mg.get(name, 0.0) for name, mg in masses.items()), stock_mg=masses)
-
-
-def digest(history: History) -> str:
-    """What the proposal was decided on, as a SHA-256: the observations in the order of their numbers."""
-    text = repr([history.observations[n] for n in sorted(history.observations)])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def proposal_json(number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str) -> Json:

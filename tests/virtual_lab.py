@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -64,6 +63,12 @@ class VirtualLab:
             name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 86400.0)
         )
 
+    def close(self) -> None:
+        """Let go of the journals and of the machines' memory."""
+        for made in self.hosts.values():
+            made.journal.close()
+        self.sim.world.memory.close()
+
     async def bench(self) -> Bench:
         """The lab at hand."""
         identities = await registration.reach(self.hosts)
@@ -110,8 +115,3 @@ def campaign(**changes: Any) -> Spec:
     for section, values in changes.items():
         data[section] = {**data[section], **values}
     return Spec.from_json(data)
-
-
-async def wall(seconds: float) -> None:
-    """Let the loop run on."""
-    await asyncio.sleep(seconds)

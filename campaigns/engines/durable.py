@@ -108,6 +108,7 @@ class DurableEngine:
         """Stop now; DBOS leaves what runs PENDING, and the next `open` recovers it."""
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(DBOS.destroy)
+        self.datasource.engine.dispose()
         # DBOS lends its own pool to the loop and shuts it down with itself.
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="labctl"))
 

@@ -6,10 +6,11 @@ number, a lease, a state) is one conditional statement that says what it changed
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,17 +103,36 @@ def prepare_sqlite(connection: Any, *, full_sync: bool) -> None:
     cursor.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA cache_size=-512")  # KiB for each of some thirty connections
     cursor.close()
+    if sqlite3.sqlite_version_info < (3, 42):
+        connection.create_function("unixepoch", -1, unixepoch)
+
+
+def unixepoch(*modifiers: str) -> float | int:
+    """Stand-in for SQLite's own function of that name, which knows 'subsec' only from 3.42 on.
+
+    The durable engine stamps its rows with ``unixepoch('subsec')`` wherever Python is new,
+    however old the SQLite beside it.
+    """
+    now = datetime.now(UTC).timestamp()  # noqa: TID251 - the database's own stamp, no part of any decision
+    return now if modifiers == ("subsec",) else int(now)
 
 
 def sqlite_pragmas(*, full_sync: bool) -> None:
     """Give the same settings to every SQLite engine of this process, also those that others make."""
+    SETTINGS["full_sync"] = full_sync
+    if not sa.event.contains(sa.Engine, "connect", prepare_any):
+        sa.event.listen(sa.Engine, "connect", prepare_any)
 
-    def prepare(connection: Any, _: Any) -> None:
-        if type(connection).__module__.startswith("sqlite3"):
-            prepare_sqlite(connection, full_sync=full_sync)
 
-    sa.event.listen(sa.Engine, "connect", prepare)
+SETTINGS = {"full_sync": True}  #: for engines that others make
+
+
+def prepare_any(connection: Any, _: Any) -> None:
+    """Prepare a connection if it is one to SQLite."""
+    if type(connection).__module__.startswith("sqlite3"):
+        prepare_sqlite(connection, full_sync=SETTINGS["full_sync"])
 
 
 class SqlTransaction:

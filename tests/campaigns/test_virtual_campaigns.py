@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,20 @@ from materials_db import records as db
 from tests.virtual_lab import ORIGIN, VirtualLab, campaign, live
 
 
+LABS: list[VirtualLab] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_labs() -> Iterator[None]:
+    yield
+    while LABS:
+        LABS.pop().close()
+
+
 def carried_out(faults: str = "none", seed: int = 1, **changes: Any) -> tuple[VirtualLab, str]:
     async def work() -> tuple[VirtualLab, str]:
         lab = VirtualLab(faults=faults, seed=seed)
+        LABS.append(lab)
         return lab, await lab.carry_out(campaign(**changes))
 
     return live(work())
@@ -107,6 +119,7 @@ def test_money_runs_out_before_the_next_vial() -> None:
 def test_a_lab_whose_doser_is_broken_pauses_itself_and_says_so() -> None:
     async def work() -> tuple[VirtualLab, str]:
         lab = VirtualLab()
+        LABS.append(lab)
         lab.sim.world.rates["jam"] = 1.0
         return lab, await lab.carry_out(campaign())
 

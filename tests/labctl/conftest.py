@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,13 @@ def small_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished() -> tuple[VirtualLab, str]:
+def finished() -> Iterator[tuple[VirtualLab, str]]:
     """A whole campaign in memory, with failed experiments."""
 
     async def work() -> tuple[VirtualLab, str]:
         lab = VirtualLab(faults="chaos", seed=4)
         return lab, await lab.carry_out(campaign(budget={"experiments": 20}))
 
-    return live(work())
+    lab, id = live(work())
+    yield lab, id
+    lab.close()

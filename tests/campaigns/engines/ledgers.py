@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from materials_db.sql.store import sqlite_pragmas
+
 
 class ListLedger:
     """Rows in a list, all or nothing; stands where a memory store would."""
@@ -34,6 +36,7 @@ class SqlLedger:
     """Rows in a table of the engine's own database."""
 
     def __init__(self, path: Path) -> None:
+        sqlite_pragmas(full_sync=False)
         self.url = f"sqlite:///{path}"
         self.engine = sa.create_engine(self.url)
         with self.engine.begin() as connection:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,10 +25,21 @@ from instruments.sim.world import PROFILES, World
 DEVICES = {"doser-1": "gravimetric-doser", "thermostat-1": "thermostat", "analyser-1": "impedance-analyser"}
 
 
+MEMORIES: list[MachineMemory] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_memories() -> Iterator[None]:
+    yield
+    while MEMORIES:
+        MEMORIES.pop().close()
+
+
 def lab(seed: int = 1, **options: object) -> SimulatedLab:
     clock = ScaledClock(datetime(2026, 1, 1, tzinfo=UTC), 1e6)
+    MEMORIES.append(MachineMemory(":memory:", full_sync=False))
     return SimulatedLab(
-        World(clock=clock, memory=MachineMemory(":memory:", full_sync=False), seed=seed, durations=0.0, **options),
+        World(clock=clock, memory=MEMORIES[-1], seed=seed, durations=0.0, **options),
         DEVICES,
     )  # type: ignore[arg-type]
 
