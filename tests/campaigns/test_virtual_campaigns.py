@@ -12,7 +12,6 @@ import pytest
 from materials_db import records as db
 from tests.virtual_lab import ORIGIN, VirtualLab, campaign, live
 
-
 LABS: list[VirtualLab] = []
 
 
