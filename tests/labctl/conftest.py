@@ -7,7 +7,8 @@ import pytest
 
 from labctl import wiring
 from labctl.initialise import initialise
-from tests.records import fill
+from materials_db import records as db
+from tests.records import AT, fill
 from tests.virtual_lab import VirtualLab, campaign, live
 
 
@@ -19,6 +20,9 @@ def small_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = wiring.open_lab(folder).store
     with store.transaction() as tx:
         fill(tx, experiments=3)
+        tx.move(
+            db.Campaign, "C-0001", at=AT, actor="test", state="done", reason="budget of 3 experiments used", ended_at=AT
+        )
     store.close()
     monkeypatch.chdir(folder)
     return folder
