@@ -27,7 +27,3 @@ class RecipeError(CampaignError, ValueError):
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
         self.key = key
-
-
-class BudgetError(CampaignError):
-    """Nothing more may be started within the limits."""

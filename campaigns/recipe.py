@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from campaigns.candidate import Candidate, Setting
 from campaigns.errors import RecipeError
-from campaigns.space import CategoricalParameter, FloatParameter, Space
+from campaigns.parameters import CategoricalParameter, FloatParameter
+from campaigns.space import Space
 from campaigns.spec import Spec, StepSection
 from campaigns.toml_file import Fault, shown
 from campaigns.units import UnitError, quantity
@@ -259,13 +260,27 @@ def stock_faults(spec: Spec, stock: Collection[str], capabilities: Mapping[str, 
 
 
 def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """The objective must be measured by some step."""
+    """Steps must measure what the file says they do, and one of them the objective."""
     produced = {
         quantity
         for section in spec.recipe.steps
         for c in offering(section, capabilities).values()
         for quantity in c.produces
     }
+    promised = [
+        Fault(
+            message=f"{section.capability} does not measure {name!r}",
+            key=f"recipe.steps[{i}].measures",
+            value=shown(name),
+            hint=nearest(name, [q for c in offering(section, capabilities).values() for q in c.produces]),
+            code="LAB-0233",
+        )
+        for i, section in enumerate(spec.recipe.steps)
+        for name in section.measures
+        if not any(name in c.produces for c in offering(section, capabilities).values())
+    ]
+    if promised:
+        return promised
     wanted = spec.objective.quantity
     if not produced or any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced):
         return []

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from campaigns.candidate import Candidate, Setting
+from campaigns.candidate import Candidate
 from campaigns.errors import SpaceError
+from campaigns.parameters import Parameter, values
 
 Basis = Literal["mass", "mole"]
 UNIFORM_TRIES = 60  #: uniform draws before upper bounds are forced
@@ -96,7 +97,7 @@ class CompositionSpace:
     step
         The dispenser's step as a fraction of the batch; 1/step is a whole number.
     balance
-        The component that takes up the rest. It is chosen last; its bounds hold as well.
+        The component that takes up the rest; tables need not tell its share. Its bounds hold as well.
     max_present
         At most so many components differ from 0.
     """
@@ -311,94 +312,6 @@ class CompositionSpace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloatParameter:
-    """A process setting on a continuous scale, or in steps."""
-
-    name: str
-    low: float
-    high: float
-    unit: str = ""
-    step: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise SpaceError(f"{self.name}: min {self.low:g} must be below max {self.high:g}")
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
-            raise SpaceError(f"{self.name}: step {self.step:g} must be above 0 and fit between min and max")
-
-    def at(self, share: float) -> float:
-        """The setting at this share of the way from low to high, on its grid."""
-        value = self.low + share * (self.high - self.low)
-        if self.step is None:
-            return round(value, 12)
-        most = math.floor((self.high - self.low) / self.step + 1e-9)
-        return round(self.low + self.step * min(most, round((value - self.low) / self.step)), 12)
-
-    def share(self, value: Setting) -> float:
-        """Where a setting lies between low and high, 0 to 1."""
-        return (float(value) - self.low) / (self.high - self.low)
-
-    def problem(self, value: Setting) -> str | None:
-        """Why the setting is not allowed."""
-        if isinstance(value, str) or not self.low - 1e-9 <= value <= self.high + 1e-9:
-            return f"{self.name} = {value} is outside {self.low:g} to {self.high:g} {self.unit}".rstrip()
-        if abs(self.at(self.share(value)) - value) > 1e-9 * max(1.0, abs(value)):
-            return f"{self.name} = {value} is not on its grid of {self.step:g}"
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntegerParameter:
-    """A process setting that counts."""
-
-    name: str
-    low: int
-    high: int
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise SpaceError(f"{self.name}: min {self.low} must be below max {self.high}")
-
-    def at(self, share: float) -> int:
-        """The setting at this share of the way."""
-        return min(self.high, self.low + int(share * (self.high - self.low + 1)))
-
-    def share(self, value: Setting) -> float:
-        """Where a setting lies, 0 to 1."""
-        return (float(value) - self.low) / (self.high - self.low)
-
-    def problem(self, value: Setting) -> str | None:
-        """Why the setting is not allowed."""
-        if isinstance(value, str) or value != int(value) or not self.low <= value <= self.high:
-            return f"{self.name} = {value} is not a whole number from {self.low} to {self.high}"
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CategoricalParameter:
-    """A process setting that is one of a few named choices."""
-
-    name: str
-    choices: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(set(self.choices)) < 2:
-            raise SpaceError(f"{self.name}: at least two different choices are needed, there are {list(self.choices)}")
-
-    def at(self, share: float) -> str:
-        """The choice at this share of the list."""
-        return self.choices[min(len(self.choices) - 1, int(share * len(self.choices)))]
-
-    def problem(self, value: Setting) -> str | None:
-        """Why the setting is not allowed."""
-        return None if value in self.choices else f"{self.name} = {value!r} is not one of {', '.join(self.choices)}"
-
-
-Parameter = FloatParameter | IntegerParameter | CategoricalParameter
-
-
-@dataclass(frozen=True, kw_only=True)
 class Space:
     """All that a campaign may vary: composition and process settings, or a list of candidates."""
 
@@ -468,15 +381,3 @@ class Space:
                 for chosen in itertools.product(*(g for g in grids if g is not None))
             ]
         return made
-
-
-def values(parameter: Parameter) -> list[Setting] | None:
-    """All settings of a parameter; None for a continuous one."""
-    if isinstance(parameter, CategoricalParameter):
-        return list(parameter.choices)
-    if isinstance(parameter, IntegerParameter):
-        return list(range(parameter.low, parameter.high + 1))
-    if parameter.step is None:
-        return None
-    count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
-    return [round(parameter.low + i * parameter.step, 12) for i in range(count + 1)]

@@ -6,7 +6,6 @@ objects. Once launched, the campaign lives from the JSON of this, not from the f
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
@@ -20,6 +19,8 @@ from campaigns.budget import Limits
 from campaigns.candidate import Candidate, Setting
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
+from campaigns.tables import header_of, read_csv
 from campaigns.toml_file import Document, Fault, FileFaults, check, read
 from campaigns.units import known_unit, quantity
 from materials_db.errors import FormulaError
@@ -179,9 +180,9 @@ class FloatSection(Section):
         read = {k: quantity(data[k], unit, difference=k == "step") for k in ("min", "max", "step") if k in data}
         return {**data, "unit": unit, **read}
 
-    def domain(self, name: str) -> domain.Parameter:
+    def domain(self, name: str) -> Parameter:
         """As the optimizer knows it."""
-        return domain.FloatParameter(name=name, low=self.min, high=self.max, unit=self.unit, step=self.step)
+        return FloatParameter(name=name, low=self.min, high=self.max, unit=self.unit, step=self.step)
 
 
 class IntegerSection(Section):
@@ -192,9 +193,9 @@ class IntegerSection(Section):
     min: int = Field(strict=True)
     max: int = Field(strict=True)
 
-    def domain(self, name: str) -> domain.Parameter:
+    def domain(self, name: str) -> Parameter:
         """As the optimizer knows it."""
-        return domain.IntegerParameter(name=name, low=self.min, high=self.max, unit=self.unit)
+        return IntegerParameter(name=name, low=self.min, high=self.max, unit=self.unit)
 
 
 class CategoricalSection(Section):
@@ -203,9 +204,9 @@ class CategoricalSection(Section):
     type: Literal["categorical"]
     choices: tuple[str, ...] = Field(min_length=2)
 
-    def domain(self, name: str) -> domain.Parameter:
+    def domain(self, name: str) -> Parameter:
         """As the optimizer knows it."""
-        return domain.CategoricalParameter(name=name, choices=self.choices)
+        return CategoricalParameter(name=name, choices=self.choices)
 
 
 ProcessSection = Annotated[FloatSection | IntegerSection | CategoricalSection, Field(discriminator="type")]
@@ -365,7 +366,7 @@ class Spec(Section):
         return domain.Space(composition=composition, process=process, pool=self._pool(composition, process))
 
     def _pool(
-        self, composition: domain.CompositionSpace | None, process: tuple[domain.Parameter, ...]
+        self, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
     ) -> tuple[Candidate, ...] | None:
         if self.candidates is None:
             return None
@@ -385,15 +386,25 @@ class Spec(Section):
 
 
 def candidate(
-    row: Mapping[str, Any], composition: domain.CompositionSpace | None, process: tuple[domain.Parameter, ...]
+    row: Mapping[str, Any], composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
 ) -> Candidate:
     """One row of the list of candidates."""
     names = composition.names if composition else ()
+    row = with_balance(row, composition)
     fractions = {name: domain.exact(float(row[name])) for name in names if float(row[name]) != 0}
     if fractions and composition is not None:
         fractions = snapped(fractions, composition.steps)
     settings: dict[str, Setting] = {p.name: row[p.name] for p in process}
     return Candidate(fractions, settings)
+
+
+def with_balance(row: Mapping[str, Any], composition: domain.CompositionSpace | None) -> dict[str, Any]:
+    """The row with the share of the balance component, where it is not told: what is left of 1."""
+    told = dict(row)
+    if composition is not None and composition.balance is not None and told.get(composition.balance) is None:
+        others = [domain.exact(float(told.get(n) or 0.0)) for n in composition.names if n != composition.balance]
+        told[composition.balance] = float(1 - sum(others))
+    return told
 
 
 def snapped(fractions: Mapping[str, Fraction], steps: int) -> dict[str, Fraction]:
@@ -417,7 +428,12 @@ def with_pool(document: Document) -> Document:
     columns = section.get("columns", {})
     wanted = wanted_columns(document.data)
     mapping = {name: str(columns.get(name, name)) if isinstance(columns, dict) else name for name in wanted}
-    rows = read_csv(document.path.parent / section["file"], mapping, text=categorical(document.data))
+    path = document.path.parent / section["file"]
+    composition = document.data.get("composition")
+    balance = composition.get("balance") if isinstance(composition, dict) else None
+    if isinstance(balance, str) and mapping.get(balance) not in header_of(path):
+        mapping.pop(balance, None)  # it takes up the rest, so that it need not be told
+    rows = read_csv(path, mapping, text=categorical(document.data))
     data = {**document.data, "candidates": {**section, "rows": rows}}
     return Document(document.path, document.text, data, document.lines)
 
@@ -435,63 +451,3 @@ def categorical(data: Mapping[str, Any]) -> set[str]:
     process = data.get("process", {})
     sections = process.items() if isinstance(process, dict) else ()
     return {name for name, s in sections if isinstance(s, dict) and s.get("type") == "categorical"}
-
-
-def read_csv(path: Path, mapping: Mapping[str, str], *, text: set[str], optional: bool = False) -> list[dict[str, Any]]:
-    """Rows of a CSV with a header, by our names.
-
-    Parameters
-    ----------
-    mapping
-        Our name -> the column's name.
-    text
-        Our names whose values are text; all others must be finite numbers.
-    optional
-        Whether a cell may be empty (read as None).
-
-    Raises
-    ------
-    FileFaults
-        A column is missing or a cell is no number, with its line.
-    """
-    from campaigns.toml_file import read_text
-
-    reader = csv.DictReader(read_text(path).splitlines())
-    header = [h.strip() for h in reader.fieldnames or []]
-    reader.fieldnames = header
-    missing = [column for column in mapping.values() if column not in header]
-    if missing:
-        hint = f"columns there: {', '.join(header) or 'none'}"
-        raise FileFaults(path, [Fault(message=f"no column {c!r}", line=1, hint=hint, code="LAB-0220") for c in missing])
-    rows, faults = [], []
-    for row in reader:
-        read_row: dict[str, Any] = {}
-        for name, column in mapping.items():
-            cell = (row.get(column) or "").strip()
-            value, problem = read_cell(cell, is_text=name in text, optional=optional)
-            if problem:
-                faults.append(
-                    Fault(message=f"column {column!r}: {problem}", line=reader.line_num, value=cell, code="LAB-0221")
-                )
-            read_row[name] = value
-        rows.append(read_row)
-    if faults:
-        raise FileFaults(path, faults)
-    return rows
-
-
-def read_cell(cell: str, *, is_text: bool, optional: bool) -> tuple[Any, str]:
-    """A cell's value and what is wrong with it."""
-    import math
-
-    if not cell:
-        return None, "" if optional else "the cell is empty"
-    if is_text:
-        return cell, ""
-    try:
-        number = float(cell)
-    except ValueError:
-        return None, f"{cell!r} is not a number"
-    if not math.isfinite(number):
-        return None, f"{cell!r} is not a finite number"
-    return (int(number) if number == int(number) and "." not in cell and "e" not in cell.lower() else number), ""

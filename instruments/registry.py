@@ -16,7 +16,6 @@ from instruments.scpi import ScpiTcp
 from instruments.transport import Transport
 
 GROUP = "labctl.instruments"
-SIMULATORS = "labctl.simulators"
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,13 @@ INSTRUMENTS = [
     Column("identity", "identity", rank=4),
     Column("jobs", "jobs", right=True, rank=4),
 ]
+DRIVERS = [
+    Column("name", "name", rank=0),
+    Column("verified_on_hardware", "met hardware", lambda v: "yes" if v else "never", rank=0),
+    Column("distribution", "package", rank=1),
+    Column("version", "version", rank=2),
+    Column("summary", "does", rank=1),
+]
 PROMISES = [
     Column("kept", "kept", lambda k: "yes" if k else "NO", rank=0),
     Column("promise", "promise", rank=0),

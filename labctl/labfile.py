@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import date, datetime, time, timezone
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,13 +69,21 @@ def sqlite_url(value: str) -> str:
     return value
 
 
+def known_simulator(value: str) -> str:
+    """The name of a simulated lab that is installed."""
+    known = sorted({entry.name for entry in entry_points(group="labctl.simulators")})
+    if value not in known:
+        raise ValueError(f"there is no simulated lab {value!r}; installed: {', '.join(known)}")
+    return value
+
+
 class LabSection(Section):
     """[lab]."""
 
     name: str = Field(min_length=1, max_length=64)
     site: str = Field("here", min_length=1, max_length=64)
     simulated: bool = Field(strict=True)
-    simulator: Literal["electrolyte"] | None = None
+    simulator: Annotated[str, AfterValidator(known_simulator)] | None = None
     database: Annotated[str, AfterValidator(sqlite_url)] = DATABASE
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from campaigns.candidate import Candidate
 from campaigns.optimizer import Observation, Proposal
 from campaigns.plan import Plan
-from campaigns.spec import Spec, categorical, read_csv
+from campaigns.spec import Spec, categorical, with_balance
+from campaigns.tables import header_of, read_csv
 from campaigns.toml_file import Fault, FileFaults
 from labctl import wiring
 from labctl.errors import UsageError
@@ -39,18 +40,20 @@ def suggest(file: Path, history: Path | None, n: int) -> tuple[Plan, list[Propos
 def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candidate]]:
     """The table as observations, and candidates that are still being made.
 
-    Columns: each component, each process parameter, the objective's quantity; if they are
+    Columns: each component (the balance may be left out), each process parameter, the objective's quantity; if they are
     there, ``u`` (standard uncertainty) and ``state`` (done, pending, failed). An empty value
     without a state means failed. Fractions need not lie on the grid: what was really made
     is what is learned from.
     """
     space, quantity = plan.space, plan.objective.quantity
-    header = first_line(path)
-    names = [*space.names, quantity, *(c for c in ("u", "state") if c in header)]
+    header = header_of(path)
+    balance = space.composition.balance if space.composition else None
+    told = [name for name in space.names if name != balance or name in header]
+    names = [*told, quantity, *(c for c in ("u", "state") if c in header)]
     text = categorical(plan.spec.model_dump()) | {"state"}
     rows = read_csv(path, {name: name for name in names}, text=text, optional=True)
     observations, pending, faults = [], [], []
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate((with_balance(r, space.composition) for r in rows), start=2):
         problem = row_problem(row, plan)
         if problem:
             faults.append(Fault(message=problem, line=line, code="LAB-0222"))
@@ -66,14 +69,6 @@ def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candid
     if faults:
         raise FileFaults(path, faults)
     return observations, pending
-
-
-def first_line(path: Path) -> list[str]:
-    """The header's columns."""
-    from campaigns.toml_file import read_text
-
-    lines = read_text(path).splitlines()
-    return [column.strip() for column in lines[0].split(",")] if lines else []
 
 
 def row_problem(row: dict[str, Any], plan: Plan) -> str | None:

@@ -100,6 +100,7 @@ class Lab:
             devices={name: section.driver for name, section in self.file.instruments.items()},
             speed=simulation.speed,
             seed=simulation.seed,
+            simulator=self.file.lab.simulator or "electrolyte",
             faults=simulation.faults,
             idle_minutes=simulation.idle_s / 60,
         )

@@ -267,9 +267,3 @@ class Lease(BaseModel):
     holder: str | None
     fence: int
     since: AwareDatetime | None = None
-
-
-FACTS: tuple[type[Record], ...] = (
-    Lot, Instrument, Calibration, Candidate, Recipe, Sample, Ingredient, Composition, RawFile, Measurement,
-)  # fmt: skip
-STATEFUL: tuple[type[Record], ...] = (Campaign, Experiment, Job)

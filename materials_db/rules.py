@@ -66,8 +66,3 @@ def conflict(record: r.Record) -> ConflictError:
 def wrong_state(kind: type[r.Record], id: str, state: Any, was: Iterable[str]) -> ConflictError:
     """The error for a move from a state that has passed."""
     return ConflictError(f"{kind.kind} {id} is {state}, not {' or '.join(was)}")
-
-
-def make_id(prefix: str, number: int, digits: int = 5) -> str:
-    """An id that people can say: ``S-00012``."""
-    return f"{prefix}-{number:0{digits}d}"

@@ -20,6 +20,7 @@ from instruments.clock import LoopClock
 from instruments.contract import InstrumentConfig
 from instruments.host import Host
 from instruments.journal import Journal
+from instruments.sim.electrolyte import DEVICES
 from instruments.sim.lab import SimulatedLab
 from instruments.sim.memory_of_machines import MachineMemory
 from instruments.sim.world import PROFILES, World
@@ -50,7 +51,7 @@ class VirtualLab:
         self.file = LabFile.load(TEMPLATE / "labctl.toml")
         memory = MachineMemory(":memory:", full_sync=False)
         world = World(clock=self.clock, memory=memory, seed=seed, rates=dict(PROFILES[faults]))
-        self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()})
+        self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES)
         self.store = MemoryStore()
         self.record = Record()
         self.hosts = {name: self._host(name) for name in self.file.instruments}

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from campaigns.candidate import Candidate
-from campaigns.space import CategoricalParameter, CompositionSpace, FloatParameter, IntegerParameter, Space
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.space import CompositionSpace, Space
 
 if TYPE_CHECKING:
     import numpy as np

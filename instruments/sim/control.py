@@ -54,6 +54,7 @@ def ensure_running(
     devices: Mapping[str, str],
     speed: float,
     seed: int,
+    simulator: str = "electrolyte",
     faults: str = "none",
     idle_minutes: float = 10.0,
     durations: float = 1.0,
@@ -72,7 +73,8 @@ def ensure_running(
             return found
         command = [
             sys.executable, "-m", "instruments.sim.server", "--state", str(folder), "--speed", str(speed),
-            "--seed", str(seed), "--faults", faults, "--idle-minutes", str(idle_minutes), "--durations", str(durations),
+            "--seed", str(seed), "--simulator", simulator, "--faults", faults, "--idle-minutes", str(idle_minutes),
+            "--durations", str(durations),
             *(["--fast"] if fast else []), *(f"--device={name}={driver}" for name, driver in devices.items()),
         ]  # fmt: skip
         start(command, folder)

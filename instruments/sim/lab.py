@@ -7,7 +7,6 @@ import random
 from collections.abc import Mapping
 
 from instruments.errors import BadReply, LinkLost, ReplyTimeout
-from instruments.sim.electrolyte import DEVICES
 from instruments.sim.scpi_device import ScpiDevice
 from instruments.sim.world import WIRE, World
 
@@ -19,15 +18,17 @@ class SimulatedLab:
     ----------
     devices
         Instrument name -> driver that will talk to it.
+    kinds
+        Driver -> the machine behind it, from `instruments.sim.catalogue`.
     """
 
-    def __init__(self, world: World, devices: Mapping[str, str]) -> None:
+    def __init__(self, world: World, devices: Mapping[str, str], kinds: Mapping[str, type[ScpiDevice]]) -> None:
         self.world = world
         neighbours: dict[str, list[str]] = {}
         for name, driver in devices.items():
             neighbours.setdefault(driver, []).append(name)
         self.machines: dict[str, ScpiDevice] = {
-            name: DEVICES[driver](name, world, neighbours) for name, driver in devices.items()
+            name: kinds[driver](name, world, neighbours) for name, driver in devices.items()
         }
         self._wire_luck = random.Random(f"wire/{world.seed}")
 

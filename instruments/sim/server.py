@@ -24,6 +24,7 @@ from typing import Any
 
 from instruments.clock import ScaledClock, WallClock
 from instruments.sim import physics
+from instruments.sim.catalogue import machines
 from instruments.sim.lab import SimulatedLab
 from instruments.sim.memory_of_machines import MachineMemory
 from instruments.sim.scpi_device import block
@@ -49,7 +50,7 @@ class Server:
             rates=dict(PROFILES[options.faults]),
             durations=options.durations,
         )
-        self.lab = SimulatedLab(world, dict(d.split("=", 1) for d in options.device))
+        self.lab = SimulatedLab(world, dict(d.split("=", 1) for d in options.device), machines(options.simulator))
         self.ports: dict[str, int] = {}
         self.stopping = asyncio.Event()
         self.touched = clock.monotonic()
@@ -198,6 +199,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="instruments.sim.server", description="A simulated electrolyte lab.")
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--simulator", default="electrolyte", help="which simulated lab")
     parser.add_argument("--device", action="append", default=[], metavar="NAME=DRIVER")
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -35,6 +35,18 @@ def show(name: InstrumentArgument, lab: LabOption = None, output: OutputOption =
         emit([row], INSTRUMENTS, output, kind="instruments", id="name")
 
 
+@app.command(epilog="Example: labctl instrument drivers")
+def drivers(output: OutputOption = Format.table) -> None:
+    """All drivers that are installed, ours and third parties', and whether each ever met the real machine."""
+    from dataclasses import asdict
+
+    from instruments.registry import list_drivers
+    from labctl.display import DRIVERS
+    from labctl.emit import emit
+
+    emit([asdict(driver) for driver in list_drivers()], DRIVERS, output, kind="drivers", id="name")
+
+
 @app.command(epilog="Example: labctl instrument test doser-1")
 def test(
     name: InstrumentArgument,

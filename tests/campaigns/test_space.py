@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from campaigns.candidate import Candidate
 from campaigns.errors import SpaceError
-from campaigns.space import (
-    CategoricalParameter,
-    Component,
-    CompositionSpace,
-    FloatParameter,
-    IntegerParameter,
-    LinearConstraint,
-    Space,
-)
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.space import Component, CompositionSpace, LinearConstraint, Space
 from tests.strategies import composition_spaces
 
 

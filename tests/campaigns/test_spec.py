@@ -156,6 +156,8 @@ def pool(tmp_path: Path, csv: str) -> Path:
 def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
     spec, _ = Spec.load(pool(tmp_path, "LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,0.3\n0.12,0.3,0.28,0.3\n"))
     assert len(spec.space.pool or ()) == 2
+    short, _ = Spec.load(pool(tmp_path, "LiPF6,EC,DMC\n0.1,0.3,0.3\n0.12,0.3,0.28\n"))
+    assert short.space.pool == spec.space.pool
     assert Plan.from_spec(Spec.from_json(spec.json())).space.pool == spec.space.pool
     assert (spec.space.pool or ())[0].fractions["LiPF6"] == Fraction(1, 10)
 
@@ -163,7 +165,7 @@ def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("csv", "reason", "line"),
     [
-        ("LiPF6,EC,DMC\n0.1,0.3,0.6\n", "no column 'EMC'", 1),
+        ("LiPF6,EC,EMC\n0.1,0.3,0.6\n", "no column 'DMC'", 1),
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,lots\n", "'lots' is not a number", 2),
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,nan\n", "not a finite number", 2),
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,\n", "empty", 2),

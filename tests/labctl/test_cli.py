@@ -238,6 +238,12 @@ def suggest(folder: Path, history: str, *more: str, code: int = 0) -> tuple[str,
     return labctl("optimizer", "suggest", "campaigns/conductivity.toml", "--history", "data.csv", *more, code=code)
 
 
+def test_the_share_of_the_balance_need_not_be_told(small_lab: Path) -> None:
+    short = "LiPF6,EC,DMC,ionic_conductivity\n0.1,0.3,0.3,12.9\n0.12,0.34,0.3,13.2\n"
+    whole = "LiPF6,EC,DMC,EMC,ionic_conductivity\n0.1,0.3,0.3,0.3,12.9\n0.12,0.34,0.3,0.24,13.2\n"
+    assert suggest(small_lab, short, "-o", "json")[0] == suggest(small_lab, whole, "-o", "json")[0]
+
+
 def test_proposals_need_no_lab(small_lab: Path) -> None:
     (small_lab / "labctl.toml").unlink()
     out, _ = suggest(small_lab, HISTORY, "-n", "4", "-o", "json")
@@ -250,13 +256,14 @@ def test_proposals_need_no_lab(small_lab: Path) -> None:
 @pytest.mark.parametrize(
     ("history", "said"),
     [
-        ("LiPF6,EC,DMC,EMCC,ionic_conductivity\n", "no column 'EMC'"),
+        ("LiPF6,EC,DMCC,EMC,ionic_conductivity\n", "no column 'DMC'"),
         ("LiPF6,EC,DMC,EMC\n", "no column 'ionic_conductivity'"),
         ("LiPF6,EC,DMC,EMC,ionic_conductivity\n0.1,0.3,0.3,0.3,high\n", "data.csv:2"),
         ("LiPF6,EC,DMC,EMC,ionic_conductivity\n0.1,0.3,0.3,0.3,nan\n", "not a finite number"),
         ("LiPF6,EC,DMC,EMC,ionic_conductivity\n0.1,0.3,0.3,0.1,9\n", "fractions sum to 0.8"),
         ("LiPF6,EC,DMC,EMC,ionic_conductivity,state\n0.1,0.3,0.3,0.3,9,maybe\n", "'maybe' is none of"),
         ("", "no column"),
+        ("LiPF6,EC,DMC,ionic_conductivity\n0.5,0.5,0.3,9\n", "a fraction is below 0"),
     ],
 )
 def test_a_bad_table_names_file_line_and_column(small_lab: Path, history: str, said: str) -> None:

@@ -16,7 +16,8 @@ from campaigns.candidate import Candidate
 from campaigns.optimizer import Objective, Observation, Optimizer
 from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.optimizers.random_search import RandomSearch
-from campaigns.space import CategoricalParameter, Component, CompositionSpace, FloatParameter, IntegerParameter, Space
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.space import Component, CompositionSpace, Space
 
 HIGH = Objective(quantity="y", unit="1", direction="maximize")
 LOW = Objective(quantity="y", unit="1", direction="minimize")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instruments.clock import ScaledClock
-from instruments.sim import physics
+from instruments.sim import electrolyte, physics
 from instruments.sim.control import SimulatorControl, ensure_running, running
 from instruments.sim.lab import SimulatedLab
 from instruments.sim.memory_of_machines import MachineMemory
@@ -41,6 +41,7 @@ def lab(seed: int = 1, **options: object) -> SimulatedLab:
     return SimulatedLab(
         World(clock=clock, memory=MEMORIES[-1], seed=seed, durations=0.0, **options),
         DEVICES,
+        electrolyte.DEVICES,
     )  # type: ignore[arg-type]
 
 
