@@ -78,8 +78,8 @@ class Formula:
 
     @property
     def normal(self) -> str:
-        """The same amounts in one spelling: elements in alphabetical order."""
-        return "".join(f"{s}{_plain(self.amounts[s])}" for s in sorted(self.amounts))
+        """The same amounts in one spelling: elements from Z to A, so that no end can be taken for water."""
+        return "".join(f"{s}{_plain(self.amounts[s])}" for s in sorted(self.amounts, reverse=True))
 
     def __str__(self) -> str:
         return self.text

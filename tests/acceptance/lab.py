@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class LabFolder:
     """A lab made by `labctl init`, and the simulator behind it."""
 
     folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -54,7 +55,11 @@ class LabFolder:
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         """Run a command in the lab in a process group of its own and go on."""
         with (self.folder / "worker.out").open("ab") as out:
-            return subprocess.Popen([*LABCTL, *args], cwd=self.folder, stdout=out, stderr=out, start_new_session=True)
+            process = subprocess.Popen(
+                [*LABCTL, *args], cwd=self.folder, stdout=out, stderr=out, start_new_session=True
+            )
+        self.started.append(process)
+        return process
 
     def json(self, *args: str) -> Any:
         """The items that a list or show command gives as JSON."""
@@ -70,7 +75,10 @@ class LabFolder:
         return dict(self.simulator.acts())
 
     def close(self) -> None:
-        """End the simulator."""
+        """End what was started, and the simulator."""
+        for process in self.started:
+            if process.poll() is None:
+                kill(process)
         if (self.folder / ".labctl" / "simulator" / "simulator.json").exists():
             self.simulator.stop()
 

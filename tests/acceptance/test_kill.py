@@ -48,7 +48,7 @@ def test_twenty_kills_at_random_moments_make_nothing_twice_and_lose_nothing(tmp_
 
 
 def test_resume_by_id_goes_on_after_a_kill(lab: LabFolder) -> None:
-    lab.edit("labctl.toml", {"speed": "3000"})
+    lab.edit("labctl.toml", {"speed": "1000"})
     process = lab.start("campaign", "run", "campaigns/conductivity.toml")
     while not (lab.folder / ".labctl" / "lab.sqlite").exists() or not lab.json("experiment", "list"):
         assert process.poll() is None
@@ -59,7 +59,7 @@ def test_resume_by_id_goes_on_after_a_kill(lab: LabFolder) -> None:
 
 
 def test_a_pause_ends_the_experiments_under_way_and_a_resume_goes_on(lab: LabFolder) -> None:
-    lab.edit("labctl.toml", {"speed": "3000"})
+    lab.edit("labctl.toml", {"speed": "600"})
     process = lab.start("campaign", "run", "campaigns/conductivity.toml")
     while not (lab.folder / ".labctl" / "lab.sqlite").exists() or not lab.json("experiment", "list"):
         assert process.poll() is None

@@ -143,7 +143,7 @@ def test_chaos_on_every_wire_and_machine_with_kills_in_between(tmp_path: Path) -
 
 
 def test_stop_ends_after_the_running_jobs(tmp_path: Path) -> None:
-    lab = LabFolder.make(tmp_path / "lab", experiments=20, speed=3000)
+    lab = LabFolder.make(tmp_path / "lab", experiments=20, speed=1000)
     process = lab.start("campaign", "run", "campaigns/conductivity.toml")
     while not (lab.folder / ".labctl" / "lab.sqlite").exists() or len(lab.json("experiment", "list")) < 2:
         assert process.poll() is None
