@@ -9,7 +9,7 @@ from fractions import Fraction
 Setting = float | int | str  #: value of one process parameter, in the unit its parameter states
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A composition on the dispenser's grid, with process settings.
 
@@ -24,6 +24,7 @@ class Candidate:
 
     fractions: Mapping[str, Fraction] = field(default_factory=dict)
     process: Mapping[str, Setting] = field(default_factory=dict)
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         present = {name: Fraction(f) for name, f in self.fractions.items() if f != 0}
@@ -41,4 +42,4 @@ class Candidate:
         return tuple(self.fractions.items()), tuple(self.process.items())
 
     def __hash__(self) -> int:
-        return int(self._hash)  # type: ignore[attr-defined]
+        return self._hash

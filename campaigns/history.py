@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 from campaigns.budget import Cost, Used, add
 from campaigns.candidate import Candidate
@@ -18,7 +19,13 @@ FINAL = ("done", "failed", "aborted", "held")
 
 def candidate_of(record: db.Candidate) -> Candidate:
     """The candidate as the optimizer knows it."""
-    return Candidate({name: Fraction(f) for name, f in record.fractions.items()}, record.process)
+    return Candidate({name: share(f) for name, f in record.fractions.items()}, record.process)
+
+
+@lru_cache(maxsize=4096)
+def share(text: str) -> Fraction:
+    """A fraction as it is on record; one object for each, as a long history holds many of the same."""
+    return Fraction(text)
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Objective:
     target: float | None = None  #: value at which the campaign has what it wants, in `unit`
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
     """One experiment that ended, well or badly.
 
