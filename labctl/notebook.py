@@ -40,6 +40,16 @@ class LabView:
         kind = "simulated lab" if self.lab.file.lab.simulated else "lab"
         return f"<{kind} {self.lab.file.lab.name!r} at {self.lab.folder}>"
 
+    def __enter__(self) -> LabView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database; also done by a ``with`` block."""
+        self.lab.store.close()
+
     def campaigns(self) -> pd.DataFrame:
         """All campaigns, one row each."""
         import pandas as pd

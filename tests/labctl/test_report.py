@@ -114,12 +114,12 @@ def test_a_plot_in_the_terminal_has_no_escape_codes_in_a_pipe() -> None:
 
 
 def test_a_notebook_sees_a_campaign_with_units(small_lab: Path) -> None:
-    view = labctl.connect(small_lab)
-    frame = view.campaign("1").to_pandas()
-    assert list(frame["ionic_conductivity [mS/cm]"]) == [11.0, 12.0, 13.0]
-    assert frame["LiPF6 [mass fraction]"].iloc[0] == 0.1
-    assert frame.attrs["units"]["ionic_conductivity [mS/cm]"] == "mS/cm"
-    assert "3 experiments" in repr(view.campaign("last"))
-    assert list(view.campaigns().index) == ["C-0001"]
-    assert view.trace("S-00002").problems == []
-    assert len(view.measurements()) == 3
+    with labctl.connect(small_lab) as view:
+        frame = view.campaign("1").to_pandas()
+        assert list(frame["ionic_conductivity [mS/cm]"]) == [11.0, 12.0, 13.0]
+        assert frame["LiPF6 [mass fraction]"].iloc[0] == 0.1
+        assert frame.attrs["units"]["ionic_conductivity [mS/cm]"] == "mS/cm"
+        assert "3 experiments" in repr(view.campaign("last"))
+        assert list(view.campaigns().index) == ["C-0001"]
+        assert view.trace("S-00002").problems == []
+        assert len(view.measurements()) == 3
