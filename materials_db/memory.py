@@ -38,7 +38,7 @@ class MemoryStore:
             tx = MemoryTransaction(self)
             try:
                 yield tx
-            except BaseException:
+            except BaseException:  # whatever ends the block, nothing of it stays
                 tx.undo()
                 raise
 
