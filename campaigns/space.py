@@ -12,14 +12,15 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from campaigns.candidate import Candidate
+from campaigns.drawing import Drawing
 from campaigns.errors import SpaceError
 from campaigns.parameters import Parameter, values
 
 Basis = Literal["mass", "mole"]
-UNIFORM_TRIES = 60  #: uniform draws before upper bounds are forced
 
 
 def exact(value: float | str | Fraction) -> Fraction:
@@ -207,50 +208,17 @@ class CompositionSpace:
         fractions = self.fractions(counts)
         return not any(c.broken_by(fractions) for c in self.constraints)
 
-    def draw(self, rng: random.Random, *, tries: int = 2000) -> tuple[int, ...] | None:
-        """One composition at random; None if none was found.
+    @cached_property
+    def drawing(self) -> Drawing:
+        """For draws and counts."""
+        return Drawing(self)
 
-        First as a uniform draw over the simplex of those present, rejecting what is out of
-        bounds; where that is hopeless, shares are cut off at the upper bounds.
-        """
-        for attempt in range(tries):
-            counts = self._fill(self._draw_present(rng), rng, capped=attempt >= UNIFORM_TRIES)
-            if counts is not None and self.allows(counts):
-                return counts
-        return None
+    def draw(self, rng: random.Random) -> tuple[int, ...] | None:
+        """One composition at random, all equally likely; None when there is none."""
+        import numpy as np
 
-    def _draw_present(self, rng: random.Random) -> list[int]:
-        """Which components take part."""
-        must = [i for i, c in enumerate(self.components) if not c.may_be_absent]
-        may = [i for i, c in enumerate(self.components) if c.may_be_absent]
-        room = (self.max_present or len(self.components)) - len(must)
-        if room >= len(may):
-            return sorted([*must, *(i for i in may if not self.components[i].optional or rng.random() < 0.5)])
-        return sorted([*must, *rng.sample(may, rng.randint(min(1, room), room) if not must else rng.randint(0, room))])
-
-    def _fill(self, present: Sequence[int], rng: random.Random, *, capped: bool) -> tuple[int, ...] | None:
-        """Share out what is above the lower bounds as a Dirichlet draw does, upper bounds kept if `capped`."""
-        lows = {i: self.bounds(self.components[i])[0] for i in present}
-        highs = {i: self.bounds(self.components[i])[1] if capped else self.steps for i in present}
-        free = self.steps - sum(lows.values())
-        if free < 0 or sum(highs.values()) < self.steps:
-            return None
-        counts = [0] * len(self.components)
-        weights = {i: rng.expovariate(1.0) for i in present}
-        for i in present:
-            counts[i] = lows[i]
-        open_ = set(present)
-        while free > 0 and open_:
-            total = sum(weights[i] for i in open_)
-            shares = {i: min(highs[i] - counts[i], int(free * weights[i] / total)) for i in open_}
-            if not any(shares.values()):
-                i = max(open_, key=lambda i: (weights[i], i))
-                shares = {i: 1}
-            for i, n in shares.items():
-                counts[i] += n
-                free -= n
-            open_ = {i for i in open_ if counts[i] < highs[i]}
-        return tuple(counts) if free == 0 else None
+        found = self.drawing.draw(np.random.default_rng(rng.getrandbits(64)), 1)
+        return tuple(int(n) for n in found[0]) if len(found) else None
 
     def neighbours(self, counts: Sequence[int], by: int = 1) -> Iterator[tuple[int, ...]]:
         """Compositions of the space that move `by` steps from one component to another."""
@@ -263,22 +231,12 @@ class CompositionSpace:
                     yield tuple(moved)
 
     def count(self) -> int:
-        """How many compositions there are, constraints and max_present left aside."""
-        ways = [1] + [0] * self.steps
-        for component in self.components:
-            choices = self._choices(component)
-            longer = [0] * (self.steps + 1)
-            for total, n in enumerate(ways):
-                if n:
-                    for steps in choices:
-                        if total + steps <= self.steps:
-                            longer[total + steps] += n
-            ways = longer
-        return ways[self.steps]
+        """How many compositions there are, linear constraints left aside."""
+        return round(self.drawing.count)
 
     def enumerate(self, limit: int) -> list[tuple[int, ...]] | None:
         """All compositions, or None when there are more than `limit`."""
-        if self.count() > (20 * limit if self.constraints or self.max_present else limit):
+        if self.drawing.count > (20 * limit if self.constraints else limit):
             return None
         found: list[tuple[int, ...]] = []
         ranges = [self._choices(c) for c in self.components]
@@ -306,8 +264,11 @@ class CompositionSpace:
             if left in ranges[-1] and self.allows([*head, left]):
                 found.append((*head, left))
             return len(found) <= limit
+        reachable = self.drawing.ways[len(head) + 1][-1]
         return all(
-            self._walk(ranges, [*head, n], left - n, found, limit, effort) for n in ranges[len(head)] if n <= left
+            self._walk(ranges, [*head, n], left - n, found, limit, effort)
+            for n in ranges[len(head)]
+            if n <= left and reachable[left - n] > 0
         )
 
 

@@ -6,7 +6,6 @@ The exact candidate of `campaigns.candidate` is made only of the few that are pr
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.candidate import Candidate
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
-from campaigns.space import CompositionSpace, Space
+from campaigns.drawing import allowed
+from campaigns.space import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,25 +145,12 @@ class Grid:
         """Feasible candidates at random; fewer where the space is hard to draw from."""
         import numpy as np
 
-        counts = self._draw_counts(rng, size) if self.composition else np.zeros((size, 0))
+        counts = self.composition.drawing.draw(rng, size) if self.composition else np.zeros((size, 0))
         shares = rng.random((len(counts), len(self.space.process)))
         settings = [
             [self._code(p, p.at(float(s))) for p, s in zip(self.space.process, row, strict=True)] for row in shares
         ]
         return Table(counts, np.array(settings, dtype=float).reshape(len(counts), len(self.space.process)))
-
-    def _draw_counts(self, rng: Any, size: int) -> Array:
-        import numpy as np
-
-        space = self.composition
-        assert space is not None
-        if space.max_present is None and not any(c.optional for c in space.components):
-            found = uniform_counts(space, rng, 6 * size)[:size]
-            if len(found) >= size // 8:
-                return found
-        slow = random.Random(int(rng.integers(2**62)))
-        drawn = [counts for _ in range(size // 4) if (counts := space.draw(slow)) is not None]
-        return np.array(drawn, dtype=float).reshape(len(drawn), len(self.names))
 
     def all(self, limit: int) -> Table | None:
         """Every candidate, or None when there are more than `limit`."""
@@ -213,41 +200,3 @@ class Grid:
         else:
             near = {float(min(parameter.high, max(parameter.low, code + by))) for by in (-3, -1, 1, 3)}
         return sorted(near - {code})
-
-
-def uniform_counts(space: CompositionSpace, rng: Any, size: int) -> Array:
-    """Compositions drawn uniformly over the simplex above the lower bounds, those within all bounds kept."""
-    import numpy as np
-
-    lows = np.array([space.bounds(c)[0] for c in space.components], dtype=float)
-    free = space.steps - lows.sum()
-    shares = rng.dirichlet(np.ones(len(lows)), size) * free
-    counts = np.floor(shares)
-    rest = (free - counts.sum(axis=1)).astype(int)
-    order = np.argsort(counts - shares, axis=1, kind="stable")  # largest remainders first
-    extra = np.zeros_like(counts)
-    np.put_along_axis(extra, order, (np.arange(len(lows))[None, :] < rest[:, None]).astype(float), axis=1)
-    drawn = counts + extra + lows
-    result: Array = drawn[allowed(space, drawn)]
-    return result
-
-
-def allowed(space: CompositionSpace, counts: Array) -> Array:
-    """Which rows are compositions of the space."""
-    import numpy as np
-
-    good = np.ones(len(counts), dtype=bool)
-    for i, component in enumerate(space.components):
-        low, high = space.bounds(component)
-        column = counts[:, i]
-        good &= ((column >= low) & (column <= high)) | ((column == 0) & component.may_be_absent)
-    if space.max_present is not None:
-        good &= (counts > 0).sum(axis=1) <= space.max_present
-    if space.constraints and good.any():
-        # Exact: a bound that is met to the last digit must not be lost to rounding.
-        rows = np.flatnonzero(good)
-        keep = [
-            not any(c.broken_by(space.fractions([int(n) for n in counts[r]])) for c in space.constraints) for r in rows
-        ]
-        good[rows] = keep
-    return good
