@@ -198,7 +198,9 @@ class Drawing:
         solution = milp(
             np.concatenate([np.zeros(2 * k), np.ones(k)]),
             constraints=LinearConstraint(
-                stacked, np.concatenate([lower, *(b[1] for b in blocks)]), np.concatenate([upper, *(b[2] for b in blocks)])
+                stacked,
+                np.concatenate([lower, *(b[1] for b in blocks)]),
+                np.concatenate([upper, *(b[2] for b in blocks)]),
             ),
             bounds=Bounds(
                 np.concatenate([np.zeros(k), 1.0 - self.absent, np.zeros(k)]),
