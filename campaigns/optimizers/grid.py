@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from campaigns.candidate import Candidate
-from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
 from campaigns.drawing import allowed
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
 from campaigns.space import Space
 
 if TYPE_CHECKING:
