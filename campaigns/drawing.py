@@ -154,7 +154,8 @@ class Drawing:
             a, b, c = found[rng.integers(0, len(found), (3, 2 * size))]
             moved = a + b - c
             found = np.unique(np.vstack([found, moved[(moved >= 0).all(axis=1) & allowed(self.space, moved)]]), axis=0)
-        return found[rng.permutation(len(found))[:size]]
+        picked: Array = found[rng.permutation(len(found))[:size]]
+        return picked
 
     @cached_property
     def moves(self) -> Array:
