@@ -11,13 +11,13 @@ a draw to the nearest composition that meets them (a small integer programme).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from campaigns.space import CompositionSpace
 
     Array = np.ndarray[Any, Any]
 
@@ -26,10 +26,40 @@ SOLVED = 24  #: compositions found by integer programmes, from which others are 
 WALKS, MOVES = 12, 60  #: rounds of that; smallest moves kept
 
 
+class Constraint(Protocol):
+    """``low <= sum(coefficient * fraction) <= high``."""
+
+    @property
+    def coefficients(self) -> Mapping[str, Fraction]: ...
+    @property
+    def low(self) -> Fraction | None: ...
+    @property
+    def high(self) -> Fraction | None: ...
+
+
+class Compositions(Protocol):
+    """What a draw must know of a space of compositions (`campaigns.space.CompositionSpace`)."""
+
+    @property
+    def components(self) -> Sequence[Any]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def max_present(self) -> int | None: ...
+    @property
+    def constraints(self) -> Sequence[Constraint]: ...
+
+    def bounds(self, component: Any) -> tuple[int, int]: ...
+
+    def allows(self, counts: Sequence[int]) -> bool: ...
+
+
 class Drawing:
     """The ways to share out the steps of one space."""
 
-    def __init__(self, space: CompositionSpace) -> None:
+    def __init__(self, space: Compositions) -> None:
         import numpy as np
 
         self.space, self.steps = space, space.steps
@@ -215,7 +245,7 @@ class Drawing:
         return counts if self.space.allows(counts) else None
 
 
-def whole_constraints(space: CompositionSpace) -> list[tuple[list[int], int | None, int | None]]:
+def whole_constraints(space: Compositions) -> list[tuple[list[int], int | None, int | None]]:
     """Each constraint in whole numbers: coefficient by component, smallest and largest sum over the steps."""
     found = []
     for c in space.constraints:
@@ -231,7 +261,7 @@ def whole_constraints(space: CompositionSpace) -> list[tuple[list[int], int | No
     return found
 
 
-def allowed(space: CompositionSpace, counts: Any, *, constraints: bool = True) -> Array:
+def allowed(space: Compositions, counts: Any, *, constraints: bool = True) -> Array:
     """Which rows of whole steps, each summing to the whole, are compositions of the space.
 
     Constraints are compared in whole numbers: a bound that is met to the last digit is met.
@@ -251,7 +281,7 @@ def allowed(space: CompositionSpace, counts: Any, *, constraints: bool = True) -
     return good
 
 
-def meets(space: CompositionSpace, counts: Array) -> Array:
+def meets(space: Compositions, counts: Array) -> Array:
     """Which rows meet the linear constraints."""
     import numpy as np
 
