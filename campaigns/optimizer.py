@@ -1,7 +1,8 @@
 """The seam to the optimizer: given all that is known, it says what should be made next.
 
-An optimizer keeps nothing between calls. Seed and history decide the proposal, so a
-restart, another process or another order of arrival give the same answer.
+An optimizer keeps nothing between calls that could change an answer. Seed and history
+decide the proposal, so a restart, another process or another order of arrival give the
+same answer.
 """
 
 from __future__ import annotations
@@ -15,15 +16,79 @@ from campaigns.candidate import Candidate
 if TYPE_CHECKING:
     from campaigns.space import Space
 
+Goal = Literal["best", "many", "target", "map"]
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeLimit:
+    """A property that a useful material must have: ``low <= quantity <= high``."""
+
+    quantity: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    def kept_by(self, value: float) -> bool:
+        """Whether a measured value is within the limit."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is wanted."""
+    """What is wanted.
 
-    quantity: str  #: property that decides, e.g. "ionic_conductivity"
+    Parameters
+    ----------
+    quantity
+        Property that decides, e.g. "ionic_conductivity".
+    target
+        Value at which the campaign has what it wants, in `unit`; with the goal "target", the
+        value to hit.
+    goal
+        "best": find the single best. "many": collect all good ones. "target": hit `target`
+        or a value inside `band`. "map": learn the whole landscape.
+    band
+        With the goal "target": smallest and largest value that will do, in `unit`.
+    others
+        Further objectives: what is wanted then is the Pareto front of all.
+    limits
+        Thresholds on measured properties; what breaks one is worth nothing.
+    weight
+        Share of this objective where objectives are added up instead of compared.
+    reference
+        The worst value that is still of any use: where the dominated volume begins.
+    """
+
+    quantity: str
     unit: str
-    direction: Literal["maximize", "minimize"]
-    target: float | None = None  #: value at which the campaign has what it wants, in `unit`
+    direction: Direction
+    target: float | None = None
+    goal: Goal = "best"
+    band: tuple[float, float] | None = None
+    others: tuple[Objective, ...] = ()
+    limits: tuple[OutcomeLimit, ...] = ()
+    weight: float = 1.0
+    reference: float | None = None
+
+    @property
+    def all(self) -> tuple[Objective, ...]:
+        """This objective and the others."""
+        return (self, *self.others)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Every property that must be measured, the deciding one first, each once."""
+        names = [o.quantity for o in self.all] + [limit.quantity for limit in self.limits]
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measured property of one sample: value and standard uncertainty, if it is known."""
+
+    value: float
+    u: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,14 +101,22 @@ class Observation:
 
     number: int
     candidate: Candidate  #: as requested
-    value: float | None  #: the objective's quantity, its unit; None when the experiment failed
+    value: float | None  #: the objective's quantity, its unit; None when it was not obtained
     u: float | None = None  #: standard uncertainty of `value`
     actual: Mapping[str, float] = field(default_factory=dict)  #: weighed fractions, where known
+    others: Mapping[str, Measured] = field(default_factory=dict)  #: further properties that were measured
+    block: str | None = None  #: tray, day or operator that it shares with others
 
     @property
     def failed(self) -> bool:
         """Whether nothing could be measured."""
-        return self.value is None
+        return self.value is None and not self.others
+
+    def measured(self, quantity: str, deciding: str) -> Measured | None:
+        """What is known of one property; `deciding` is the objective's quantity."""
+        if quantity == deciding:
+            return None if self.value is None else Measured(self.value, self.u)
+        return self.others.get(quantity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +124,41 @@ class Proposal:
     """A candidate and why it was chosen."""
 
     candidate: Candidate
-    reason: str  #: "initial design", "expected improvement", "random", ...
+    reason: str  #: "initial design", "upper confidence bound", "random", "replicate", ...
     predicted: float | None = None  #: posterior mean of the objective, its unit
     predicted_u: float | None = None  #: posterior standard deviation of the mean
     gain: float | None = None  #: expected improvement over the best known, objective's unit
+    others: Mapping[str, Measured] = field(default_factory=dict)  #: predictions of further properties
+    chance: float | None = None  #: probability that it can be made and keeps all limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """What an experiment costs, in any one unit: money, or minutes of the bottleneck.
+
+    Parameters
+    ----------
+    fixed
+        Of every experiment.
+    components
+        Of a batch that were this component alone, by component.
+    settings
+        Per unit of a numeric process parameter, by parameter: furnace time, say.
+    """
+
+    fixed: float = 0.0
+    components: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """An earlier campaign that may help: what it varied, what it found."""
+
+    name: str
+    space: Space
+    objective: Objective
+    history: Sequence[Observation]
 
 
 class Optimizer(Protocol):
