@@ -261,6 +261,15 @@ class GaussianProcess:
         solved = solve_triangular(self.factor[:m, :m], values, lower=True, check_finite=False)
         return solved @ half[:m], np.maximum(self._own(points) - np.einsum("ij,ij->j", half, half), 1e-12)
 
+    def joint(self, points: Array, values: Array) -> tuple[Array, Array]:
+        """Mean and covariance of the noiseless values at some points."""
+        n, m = self.n, len(values)
+        half = solve_triangular(self.factor[:n, :n], self._cross(self.points[:n], points), lower=True)
+        solved = solve_triangular(self.factor[:m, :m], values, lower=True)
+        covariance = self._cross(points, points) - half.T @ half
+        covariance.flat[:: len(points) + 1] += 1e-6 * self.variance
+        return solved @ half[:m], covariance
+
     def leave_one_out(self, values: Array) -> tuple[Array, Array]:
         """Mean and variance of each value predicted from all others (Rasmussen and Williams 2006, eq. 5.12)."""
         m = len(values)

@@ -329,6 +329,30 @@ class Mixture:
         level = self.scale.shift + self.scale.unit * (self.scale.mean + self.scale.sd * mean)
         return (level, self.scale.spread * sd) if return_std else level
 
+    def left_out(self) -> tuple[Array, Array, Array]:
+        """Mean and variance of each row's value, noise included, predicted from all others; and which rows."""
+        rows = [s.rows for s in self.states]
+        common = sorted(set.intersection(*(set(r.tolist()) for r in rows)))
+        parts = []
+        for s in self.states:
+            mean, variance = s.process.leave_one_out(self.values_of(s))
+            place = {row: i for i, row in enumerate(s.rows.tolist())}
+            at = [place[row] for row in common]
+            parts.append((mean[at], variance[at]))
+        mean, sd = mixed(parts)
+        return mean, sd**2, np.array(common, dtype=int)
+
+    def drawn(self, raw: Array, size: int, rng: np.random.Generator) -> Array:
+        """Landscapes at some rows, (size, n), standardised: each from one of the processes, drawn jointly."""
+        which = rng.integers(0, len(self.states), size)
+        found = np.empty((size, len(raw)))
+        for j, (m, s) in enumerate(zip(self.members, self.states, strict=True)):
+            chosen = np.flatnonzero(which == j)
+            mean, covariance = s.process.joint(self._points(m, raw), self.values_of(s))
+            factor = np.linalg.cholesky(covariance)
+            found[chosen] = mean + rng.standard_normal((len(chosen), len(raw))) @ factor.T
+        return found
+
     # -- beliefs --------------------------------------------------------------------------
 
     def believe(self, raw: Array) -> None:
