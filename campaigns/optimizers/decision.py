@@ -61,14 +61,18 @@ class Decision:
         self.taken = [o.candidate for o in knowledge.known] + list(waiting)
         self.closed = set(self.study.grid.table(self.taken).keys)
         self.given = 0
+        self.to_believe: Array | None = None
         self.fixed: dict[int, float] = {}
         self.marks = {q: m.mark() for q, m in knowledge.models.items()}
         if waiting:
-            self._believe(self.study.grid.raw(self.study.grid.table(waiting)))
+            self.to_believe = self.study.grid.raw(self.study.grid.table(waiting))
 
-    def _believe(self, raw: Array) -> None:
-        for model in self.knowledge.models.values():
-            model.believe(raw)
+    def _believe(self) -> None:
+        """Take what is under way to turn out as predicted."""
+        raw, self.to_believe = self.to_believe, None
+        if raw is not None:
+            for model in self.knowledge.models.values():
+                model.believe(raw)
 
     def forget(self) -> None:
         """Take back what was only believed."""
@@ -79,6 +83,7 @@ class Decision:
 
     def next(self) -> Proposal | None:
         """The next candidate; None when nothing is left."""
+        self._believe()
         rng = generator(self.study.seed, "search", len(self.knowledge.known), len(self.taken))
         if self.given % self.tray == 0:
             self.fixed = {}
@@ -218,8 +223,7 @@ class Decision:
     def _proposal(self, chosen: Table, reason: str) -> Proposal:
         raw, knowledge = self.study.grid.raw(chosen), self.knowledge
         model, chance = knowledge.model, knowledge.chance
-        mean, sd = model.standardised(raw)
-        best, _ = knowledge.incumbent()
+        mean, sd, best, _ = knowledge.beside_best(raw)
         gain = model.scale.spread * float(expected_gain_1d(mean, sd, best)[0])
         proposal = Proposal(
             candidate=self._candidate(chosen),
@@ -239,7 +243,7 @@ class Decision:
         self.taken.append(candidate)
         self.closed.add(chosen.keys[0])
         self.fixed = {place: float(chosen.settings[0, place]) for place in self.shared} if self.tray > 1 else {}
-        self._believe(raw)
+        self.to_believe = raw
 
     def _candidate(self, chosen: Table) -> Candidate:
         pool = self.study.space.pool

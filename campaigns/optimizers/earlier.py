@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from campaigns.optimizer import Earlier, Objective
-from campaigns.optimizers.grid import generator
 from campaigns.optimizers.mixture import picked
 from campaigns.space import Space
 
@@ -41,7 +40,7 @@ def feature(space: Space, objective: Objective, earlier: Earlier, study: Callabl
         return None
     sign = -1.0 if objective.direction == "minimize" else 1.0
     values = sign * np.array([m.value for _, m in told])
-    rows = picked(values, ROWS, generator("earlier", earlier.name))
+    rows = picked(values, ROWS, "earlier", earlier.name)
     own = study(earlier.space)
     model = own.bare_model("earlier")
     model.fit(own.made([told[i][0] for i in rows]), values[rows], np.array([(told[i][1].u or 0.0) ** 2 for i in rows]))

@@ -70,8 +70,7 @@ def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:
     study, model = knowledge.study, knowledge.model
     table = study.grid.table([candidate])
     raw = study.grid.raw(table)
-    mean, sd = model.standardised(raw)
-    best, whose = knowledge.incumbent()
+    mean, sd, best, whose = knowledge.beside_best(raw)
     near, distance = nearest(knowledge, raw)
     slices = tuple(slice_through(knowledge, table, i) for i in range(raw.shape[1]))
     spread, chance = model.scale.spread, knowledge.chance

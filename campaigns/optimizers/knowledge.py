@@ -137,10 +137,15 @@ class Knowledge:
 
     def incumbent(self) -> tuple[float, Observation]:
         """The best posterior mean among the best measured, standardised; and whose it is."""
+        return self.beside_best(np.zeros((0, len(self.study.space.names))))[2:]
+
+    def beside_best(self, raw: Array) -> tuple[Array, Array, float, Observation]:
+        """Mean and standard deviation at raw rows, standardised, with the incumbent: asked together, as that is quicker."""
         top = self.ranked[:TOP]
-        means = self.model.standardised(self.study.made(top))[0]
-        at = int(np.argmax(means))
-        return float(means[at]), top[at]
+        mean, sd = self.model.standardised(np.vstack([raw, self.study.made(top)]))
+        n = len(raw)
+        at = int(np.argmax(mean[n:]))
+        return mean[:n], sd[:n], float(mean[n + at]), top[at]
 
     def front(self) -> tuple[Array, Array]:
         """Posterior means of all objectives where all were measured; and which of them nothing beats."""

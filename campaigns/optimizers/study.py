@@ -58,7 +58,9 @@ def setup(space: Space, finite: bool, coordinates: str) -> Setup:
         composed = (("roots", five), ("roots", three), ("fractions", three), ("roots", same), ("fractions", same))
     else:
         composed = (("uniform", five), ("roots", five), ("fractions", same), ("uniform", same))
-    members: tuple[tuple[str, Kind], ...] = composed if space.composition else (("fractions", five), ("fractions", three), ("fractions", same))
+    members: tuple[tuple[str, Kind], ...] = (
+        composed if space.composition else (("fractions", five), ("fractions", three), ("fractions", same))
+    )
     if coordinates != "auto" and space.composition:
         members = tuple((coordinates, kind) for _, kind in members)
     forest = 0 if not space.process else 2 if finite and not space.composition else 1
