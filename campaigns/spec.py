@@ -347,8 +347,8 @@ class Spec(Section):
     def quantity_faults(self) -> list[Fault]:
         """Further objectives and limits that no step measures, and objectives named twice."""
         measured = [name for step in self.recipe.steps for name in step.measures]
-        wanted = [(f"objectives[{i}].quantity", o.quantity) for i, o in enumerate(self.objectives)]
-        limited = [(f"limits[{i}].quantity", limit.quantity) for i, limit in enumerate(self.limits)]
+        _, *further = self.quantities
+        wanted = further[: len(self.objectives)]
         names = [self.objective.quantity, *(name for _, name in wanted)]
         twice = [
             Fault(message=f"{name!r} is an objective already", key=key, value=shown(name), code="LAB-0234")
@@ -364,7 +364,7 @@ class Spec(Section):
                 hint=f"name it in `measures` of one of the steps: {steps}",
                 code="LAB-0233",
             )
-            for key, name in [*wanted, *limited]
+            for key, name in further
             if name not in measured
         ]
 
@@ -405,6 +405,15 @@ class Spec(Section):
                 hint='write name = "bayesian"',
                 code="LAB-0235",
             )
+        ]
+
+    @property
+    def quantities(self) -> list[tuple[str, str]]:
+        """Every property that is wanted, with the key that names it: the objective, further ones, limits."""
+        return [
+            ("objective.quantity", self.objective.quantity),
+            *((f"objectives[{i}].quantity", o.quantity) for i, o in enumerate(self.objectives)),
+            *((f"limits[{i}].quantity", limit.quantity) for i, limit in enumerate(self.limits)),
         ]
 
     @property

@@ -155,14 +155,63 @@ def open_lab(folder: Path) -> Lab:
 
 
 def optimizer(plan: Plan) -> Optimizer:
-    """The optimizer that the campaign file names."""
-    if plan.optimizer == "random":
-        from campaigns.optimizers.random_search import RandomSearch
+    """The optimizer that the campaign file names. Raises UsageError when its library is not installed."""
+    if plan.optimizer == "bayesian":
+        return bayesian(plan)
+    if problem := missing_library(plan.optimizer):
+        from labctl.errors import UsageError
 
-        return RandomSearch()
+        raise UsageError(problem, hint=f"pip install 'labctl[{plan.optimizer}]', or write name = \"bayesian\"")
+    made = without_trays(plan)
+    if not plan.shared:
+        return made
+    from campaigns.optimizers.on_trays import OnTrays
+
+    return OnTrays(made, plan.shared)
+
+
+def bayesian(plan: Plan) -> Optimizer:
+    """The default optimizer, told what it takes of all that the campaign file says."""
+    from inspect import signature
+
     from campaigns.optimizers.bayesian import BayesianOptimizer
 
-    return BayesianOptimizer(initial=plan.initial)
+    told: dict[str, Any] = {
+        "initial": plan.initial,
+        "budget": plan.limits.experiments,
+        "model": plan.model,
+        "coordinates": plan.coordinates,
+        "prices": plan.prices,
+        "shared": plan.shared,
+        "tray": plan.tray,
+        "earlier": plan.earlier,
+    }
+    heard = signature(BayesianOptimizer).parameters
+    return BayesianOptimizer(**{key: value for key, value in told.items() if key in heard})
+
+
+def without_trays(plan: Plan) -> Optimizer:
+    """The optimizers that know nothing of trays."""
+    if plan.optimizer == "botorch":
+        from campaigns.optimizers.botorch import BoTorchOptimizer
+
+        return BoTorchOptimizer(initial=plan.initial)
+    if plan.optimizer == "baybe":
+        from campaigns.optimizers.baybe import BayBEOptimizer
+
+        return BayBEOptimizer(initial=plan.initial)
+    from campaigns.optimizers.random_search import RandomSearch
+
+    return RandomSearch()
+
+
+def missing_library(optimizer: str) -> str:
+    """Why the optimizer of that name cannot be had here; empty when it can."""
+    from importlib.util import find_spec
+
+    if optimizer not in ("botorch", "baybe") or find_spec(optimizer) is not None:
+        return ""
+    return f"the optimizer {optimizer!r} needs the package {optimizer}, which is not installed"
 
 
 def warm_up() -> None:
