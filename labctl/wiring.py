@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
     from materials_db.sql.store import SqlStore
+    from materials_db.store import Transaction
 
 ACTOR = "labctl"  #: who the audit log names for what no person did
 
@@ -203,6 +204,24 @@ def without_trays(plan: Plan) -> Optimizer:
     from campaigns.optimizers.random_search import RandomSearch
 
     return RandomSearch()
+
+
+def outliers(tx: Transaction, campaign_id: str) -> list[int]:
+    """Numbers of experiments whose results the campaign's optimizer finds hard to believe, if it has a mind of that."""
+    from campaigns.history import History
+    from campaigns.plan import Plan
+    from materials_db import records as db
+
+    record = tx.get(db.Campaign, campaign_id)
+    if record.spec.get("optimizer", {}).get("name") != "bayesian":
+        return []
+    plan = Plan.of(record)
+    find = getattr(bayesian(plan), "outliers", None)
+    if find is None:
+        return []
+    history = History(campaign_id, plan.objective)
+    history.refresh(tx)
+    return list(find(plan.space, plan.objective, history.known, plan.seed))
 
 
 def missing_library(optimizer: str) -> str:
