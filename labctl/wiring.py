@@ -182,7 +182,7 @@ def bayesian(plan: Plan) -> Optimizer:
         "budget": plan.limits.experiments,
         "model": plan.model,
         "coordinates": plan.coordinates,
-        "prices": plan.prices,
+        "prices": plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: no feedstock
         "shared": plan.shared,
         "tray": plan.tray,
         "earlier": plan.earlier,

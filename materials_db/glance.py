@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from materials_db.errors import MaterialsDBError, NotFoundError
-from materials_db.merit import Merit
+from materials_db.merit import Merit, in_unit
 
 Row = dict[str, Any]
 KINDS = {
@@ -132,8 +132,9 @@ def best_of(path: Path, campaign_id: str, merit: Merit) -> Row:
     simple = not merit.limits and merit.goal != "target"
     order = f" ORDER BY m.value {'DESC' if aim.direction == 'maximize' else 'ASC'} LIMIT 1" if simple else ""
     found = ask(path, f"{GOOD} WHERE e.campaign_id = ? AND m.quantity = ?{order}", campaign_id, aim.quantity)
+    found = [told_in(row, aim.unit) for row in found]
     if merit.limits:
-        values = measured(path, campaign_id)
+        values = measured(path, campaign_id, merit.units)
         plain = {sample: {q: m["value"] for q, m in known.items()} for sample, known in values.items()}
         found = [row for row in found if merit.counts(plain.get(row["sample"], {}))]
     return max(found, key=lambda row: (merit.worth(row["value"]), -row["number"]), default={})
@@ -146,11 +147,20 @@ GOOD = (  #: measurements that were neither bad nor replaced
 )
 
 
-def measured(path: Path, campaign_id: str) -> dict[str, dict[str, Row]]:
-    """By sample and quantity, the newest good measurement."""
+def told_in(row: Row, unit: str | None) -> Row:
+    """A measurement in the unit that is wanted."""
+    if row["value"] is None or row["unit"] == unit or not unit:
+        return row
+    value, u = in_unit(row["value"], row["u"], row["unit"], unit)
+    return {**row, "value": value, "u": u, "unit": unit}
+
+
+def measured(path: Path, campaign_id: str, units: dict[str, str]) -> dict[str, dict[str, Row]]:
+    """By sample and quantity, the newest good measurement, in these units."""
     found: dict[str, dict[str, Row]] = {}
     for row in ask(path, f"{GOOD} WHERE e.campaign_id = ? ORDER BY m.taken_at, m.id", campaign_id):
-        found.setdefault(row["sample"], {})[row["quantity"]] = {k: row[k] for k in ("value", "u", "unit")}
+        told = told_in(row, units.get(row["quantity"]))
+        found.setdefault(row["sample"], {})[row["quantity"]] = {k: told[k] for k in ("value", "u", "unit")}
     return found
 
 
@@ -173,7 +183,9 @@ def experiments(path: Path, campaign_id: str | None = None, *, last: int | None 
         "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS value,"
         " (SELECT u FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
         "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS u,"
-        " json_extract(k.spec, '$.objective.unit') AS unit,"
+        " (SELECT unit FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
+        "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS unit,"
+        " json_extract(k.spec, '$.objective.unit') AS wanted_unit,"
         " (SELECT j.step || coalesce(' on ' || i.name, '') || CASE j.state WHEN 'running' THEN '' ELSE ', ' || j.state END FROM job j"
         "  LEFT JOIN instrument i ON i.id = j.instrument_id"
         "  WHERE j.experiment_id = e.id AND j.state IN ('queued', 'running', 'in_doubt') ORDER BY j.queued_at DESC LIMIT 1) AS step"
@@ -188,7 +200,9 @@ def experiments(path: Path, campaign_id: str | None = None, *, last: int | None 
 
 
 def with_composition(row: Row) -> Row:
-    """Fractions as numbers, and the composition in short."""
+    """Fractions as numbers, the composition in short, the value in the campaign's unit."""
+    wanted = row.pop("wanted_unit")
+    row = {**told_in(row, wanted), "unit": wanted}
     row["fractions"] = {name: number(text) for name, text in json.loads(row["fractions"]).items()}
     row["process"] = json.loads(row["process"])
     row["composition"] = short(row["fractions"], row["process"])
@@ -278,7 +292,7 @@ def candidates(path: Path, campaign_id: str | None = None, *, top: int | None = 
         merit = merit_of(path, id)
         rows = [r for r in experiments(path, id) if r["value"] is not None]
         if len(merit.quantities) > 1:
-            values = measured(path, id)
+            values = measured(path, id, merit.units)
             for row in rows:
                 row["values"] = {q: m for q, m in values.get(row["sample"], {}).items() if q in merit.quantities}
         found += ranked(rows, merit)

@@ -146,6 +146,20 @@ class Merit:
         return (self.worth(values[first.quantity]), *(a.worth(values[a.quantity]) for a in others))
 
 
+def in_unit(value: float, u: float, unit: str, wanted: str) -> tuple[float, float]:
+    """A measured value and its uncertainty in the unit that the campaign file states; as it is where that cannot be."""
+    if unit in (wanted, "") or not wanted:
+        return value, u
+    import pint  # only when a file and an instrument state different units: it takes long
+
+    units: pint.UnitRegistry[Any] = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    try:
+        here, above = (float(units.Quantity(v, unit).to(wanted).magnitude) for v in (value, value + u))
+    except (pint.errors.PintError, AttributeError):
+        return value, u
+    return here, abs(above - here)
+
+
 def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     """Whether one is at least as good in all and better in some."""
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from materials_db import records as db
-from materials_db.merit import Merit
+from materials_db.merit import Merit, in_unit
 from materials_db.store import Transaction
 
 
@@ -155,7 +155,7 @@ def line_of(tx: Transaction, experiment: db.Experiment, merit: Merit) -> Line:
     values: dict[str, tuple[float, float]] = {}
     for m in tx.find(db.Measurement, order="taken_at", newest_first=True, sample_id=sample.id):
         if m.quantity in merit.quantities and m.quality != "invalid":
-            values.setdefault(m.quantity, (m.value, m.u))
+            values.setdefault(m.quantity, in_unit(m.value, m.u, m.unit, merit.units[m.quantity]))
     value, u = values.get(merit.aims[0].quantity, (None, None))
     return Line(
         experiment=experiment,

@@ -94,6 +94,15 @@ def test_a_campaign_in_which_nothing_keeps_the_limits_has_no_best(
     assert "  best        nothing keeps all limits yet\n" in out
 
 
+def test_values_are_shown_in_the_unit_of_the_campaign_file(lab: wiring.Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    thick = {**THIN_ENOUGH, "unit": "Pa*s", "max": 0.004}
+    out = page(lab, capsys, objective={**KAPPA, "unit": "S/m"}, limits=[thick])
+    assert "  best        1.2000 +- 0.0050 S/m   S-00004 (#4)\n" in out
+    assert "  broken      1 of 5 candidates break a limit\n" in out
+    row = glance.candidates(lab.glance_path)[0]
+    assert (row["value"], row["unit"]) == (pytest.approx(1.2), "S/m")
+
+
 def test_the_list_of_candidates_shows_the_front_first_and_broken_ones_last(lab: wiring.Lab) -> None:
     with lab.store.transaction() as tx:
         written(tx, FOUND, objectives=[THICK], limits=[THIN_ENOUGH])
