@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from campaigns.bench import Bench
     from campaigns.engines.durable import DurableEngine
     from campaigns.optimizer import Optimizer
+    from campaigns.optimizers.bayesian import BayesianOptimizer
     from campaigns.plan import Plan
     from instruments.clock import Clock
     from instruments.contract import Capability, InstrumentConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from materials_db.store import Transaction
 
 ACTOR = "labctl"  #: who the audit log names for what no person did
+FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
 
 
 @dataclass(frozen=True)
@@ -171,24 +173,20 @@ def optimizer(plan: Plan) -> Optimizer:
     return OnTrays(made, plan.shared)
 
 
-def bayesian(plan: Plan) -> Optimizer:
-    """The default optimizer, told what it takes of all that the campaign file says."""
-    from inspect import signature
-
+def bayesian(plan: Plan) -> BayesianOptimizer:
+    """The default optimizer, told all that the campaign file says to it."""
     from campaigns.optimizers.bayesian import BayesianOptimizer
 
-    told: dict[str, Any] = {
-        "initial": plan.initial,
-        "budget": plan.limits.experiments,
-        "model": plan.model,
-        "coordinates": plan.coordinates,
-        "prices": plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: no feedstock
-        "shared": plan.shared,
-        "tray": plan.tray,
-        "earlier": plan.earlier,
-    }
-    heard = signature(BayesianOptimizer).parameters
-    return BayesianOptimizer(**{key: value for key, value in told.items() if key in heard})
+    return BayesianOptimizer(
+        initial=plan.initial,
+        budget=plan.limits.experiments,
+        model=plan.model,
+        coordinates=plan.coordinates,
+        prices=plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: no feedstock
+        shared=plan.shared,
+        tray=plan.tray,
+        earlier=plan.earlier,
+    )
 
 
 def without_trays(plan: Plan) -> Optimizer:
@@ -206,22 +204,21 @@ def without_trays(plan: Plan) -> Optimizer:
     return RandomSearch()
 
 
-def outliers(tx: Transaction, campaign_id: str) -> list[int]:
-    """Numbers of experiments whose results the campaign's optimizer finds hard to believe, if it has a mind of that."""
+def outliers(tx: Transaction, campaign_id: str) -> dict[int, float]:
+    """Experiments whose results the campaign's model finds hard to believe, and by how many standard deviations."""
     from campaigns.history import History
     from campaigns.plan import Plan
     from materials_db import records as db
 
     record = tx.get(db.Campaign, campaign_id)
     if record.spec.get("optimizer", {}).get("name") != "bayesian":
-        return []
+        return {}
     plan = Plan.of(record)
-    find = getattr(bayesian(plan), "outliers", None)
-    if find is None:
-        return []
     history = History(campaign_id, plan.objective)
     history.refresh(tx)
-    return list(find(plan.space, plan.objective, history.known, plan.seed))
+    if sum(o.value is not None for o in history.known) < FEWEST_FOR_DOUBT:
+        return {}
+    return bayesian(plan).outliers(plan.space, plan.objective, history.known, plan.seed)
 
 
 def missing_library(optimizer: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ class Line:
     values: dict[str, tuple[float, float]] = field(default_factory=dict)  #: all that is wanted, with its uncertainty
     on_front: bool = False  #: no other experiment is better in every objective
     broken: tuple[str, ...] = ()  #: limits that it breaks, in words
-    outlier: bool = False  #: the optimizer finds it hard to believe
+    outlier: float | None = None  #: standard deviations from what all others say, where that is far
 
     @property
     def number(self) -> int:
@@ -112,13 +112,13 @@ class ReportData:
         return self.campaign.origin == "simulated"
 
 
-def gather(tx: Transaction, campaign_id: str, outliers: Collection[int] = ()) -> ReportData:
+def gather(tx: Transaction, campaign_id: str, outliers: Mapping[int, float] | None = None) -> ReportData:
     """Read everything that a report says about one campaign. Raises NotFoundError.
 
     Parameters
     ----------
     outliers
-        Numbers of experiments whose results the optimizer finds hard to believe.
+        Experiments whose results the optimizer finds hard to believe, and by how many standard deviations.
     """
     campaign = tx.get(db.Campaign, campaign_id)
     merit = Merit.of(campaign.spec)
@@ -133,7 +133,7 @@ def gather(tx: Transaction, campaign_id: str, outliers: Collection[int] = ()) ->
         components=names,
         process=tuple(campaign.spec.get("process") or {}),
         lines=[
-            replace(line, on_front=on_front, outlier=line.number in outliers)
+            replace(line, on_front=on_front, outlier=(outliers or {}).get(line.number))
             for line, on_front in zip(lines, front, strict=True)
         ],
         bars=[bar for e in experiments for bar in bars_of(tx, e)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from labctl.report.data import Line, ReportData, gather
 from materials_db.store import Transaction
 
 
-def write_report(tx: Transaction, campaign_id: str, folder: Path, outliers: Collection[int] = ()) -> Path:
+def write_report(tx: Transaction, campaign_id: str, folder: Path, outliers: Mapping[int, float] | None = None) -> Path:
     """Write the report of one campaign; its path.
 
     The file needs nothing from outside: style and figures are in it. The same data give
@@ -78,7 +78,7 @@ def remarks(line: Line) -> str:
     said = [line.experiment.outcome or line.candidate.origin_of_proposal]
     said += [f"breaks a limit: {words}" for words in line.broken]
     said += ["on the Pareto front"] if line.on_front else []
-    said += ["outlier? it does not fit to what else was measured"] if line.outlier else []
+    said += [f"outlier? {line.outlier:+.1f} sd from what all others say"] if line.outlier is not None else []
     return "; ".join(said)
 
 

@@ -17,6 +17,7 @@ from materials_db import glance
 from materials_db import records as db
 from materials_db.store import Transaction
 from tests import records
+from tests.virtual_lab import campaign
 
 KAPPA = {"quantity": "ionic_conductivity", "unit": "mS/cm", "direction": "maximize", "target": None}
 THICK = {"quantity": "viscosity", "unit": "mPa*s", "direction": "minimize"}
@@ -127,7 +128,7 @@ def test_a_campaign_with_one_objective_has_the_columns_it_always_had(small_lab: 
 def test_the_report_draws_objectives_against_each_other(lab: wiring.Lab) -> None:
     with lab.store.transaction() as tx:
         written(tx, FOUND, objectives=[THICK], limits=[THIN_ENOUGH])
-        data = gather(tx, "C-0001", outliers=[3])
+        data = gather(tx, "C-0001", outliers={3: -4.2})
         text = render(data)
     assert [line.number for line in data.front] == [4, 2, 1]
     assert data.best is not None
@@ -136,13 +137,26 @@ def test_the_report_draws_objectives_against_each_other(lab: wiring.Lab) -> None
     assert "3 of 5 experiments are on the front" in text
     assert "4 of 5 measured samples keep all of them" in text
     assert "breaks a limit: viscosity 9 above 4 mPa*s" in text
-    assert text.count("outlier?") == 1
+    assert text.count("outlier? -4.2 sd from what all others say") == 1
 
 
 def test_a_report_without_anything_that_keeps_the_limits_says_so(lab: wiring.Lab) -> None:
     with lab.store.transaction() as tx:
         written(tx, FOUND, limits=[{**THIN_ENOUGH, "max": 0.5}])
         assert "Nothing that was measured keeps all limits" in render(gather(tx, "C-0001"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_a_campaign_of_any_length_can_be_searched_for_outliers(lab: wiring.Lab, count: int) -> None:
+    spec = campaign(objectives=[{**THICK, "weight": 1.0, "reference": None}]).json()
+    spec["composition"]["balance"] = "EC"
+    spec["composition"]["components"] = {
+        "EC": {"formula": "C3H4O3", "min": 0.0, "max": 1.0},
+        "LiPF6": {"formula": None, "min": 0.0, "max": 1.0},
+    }
+    with lab.store.transaction() as tx:
+        written(tx, FOUND[:count], **spec)
+        assert set(wiring.outliers(tx, "C-0001")) <= set(range(1, count + 1))
 
 
 def test_an_earlier_campaign_that_the_lab_never_had_is_a_fault(lab: wiring.Lab) -> None:
