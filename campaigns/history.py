@@ -102,8 +102,7 @@ class History:
         A block that all of them share explains nothing: it is left out.
         """
         found = [self.observations[n] for n in sorted(self.observations)]
-        blocks = {o.block for o in found}
-        if len(blocks) > 1 or blocks <= {None}:
+        if len({o.block for o in found} - {None}) != 1:
             return found
         return [replace(o, block=None) for o in found]
 
