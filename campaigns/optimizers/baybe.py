@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VALUE = "value"  #: the column of what is to be maximised
+MOST = 300  #: candidates that it is given: its time grows fast with their number
 DIGITS = 9  #: to which coordinates are told
 
 
@@ -46,7 +47,7 @@ class BayBEOptimizer:
         wanted = self.initial if self.initial is not None else default_initial(space)
         if len(taken) < wanted or len(measured) < 2:
             return initial(space, taken, min(n, max(1, wanted - len(taken))), seed, len(taken))
-        open_ = choices(space, taken, seed, len(known), len(taken))
+        open_ = choices(space, taken, seed, len(known), len(taken), most=MOST)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = recommended(space, objective, measured, waiting, open_, min(n, len(open_)), seed)

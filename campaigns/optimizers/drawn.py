@@ -25,14 +25,14 @@ def default_initial(space: Space) -> int:
     return min(40, max(6, 2 * (max(1, free) + 1)))
 
 
-def choices(space: Space, taken: Iterable[Candidate], *of: object) -> list[Candidate]:
+def choices(space: Space, taken: Iterable[Candidate], *of: object, most: int = MOST) -> list[Candidate]:
     """Candidates not yet taken: all of a small space, else some drawn at random, the same for the same words."""
     closed = set(taken)
     rng = random.Random("/".join(str(o) for o in of))
-    whole = space.all(MOST)
+    whole = space.all(most)
     if whole is None and space.pool is not None:
-        whole = rng.sample(list(space.pool), min(MOST, len(space.pool)))
-    drawn = whole if whole is not None else [c for _ in range(MOST) if (c := space.draw(rng)) is not None]
+        whole = rng.sample(list(space.pool), min(most, len(space.pool)))
+    drawn = whole if whole is not None else [c for _ in range(most) if (c := space.draw(rng)) is not None]
     return [c for c in dict.fromkeys(drawn) if c not in closed]
 
 
