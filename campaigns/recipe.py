@@ -260,7 +260,7 @@ def stock_faults(spec: Spec, stock: Collection[str], capabilities: Mapping[str, 
 
 
 def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """Steps must measure what the file says they do, and one of them the objective."""
+    """Steps must measure what the file says they do, and all that is wanted."""
     produced = {
         quantity
         for section in spec.recipe.steps
@@ -281,17 +281,16 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
     ]
     if promised:
         return promised
-    wanted = spec.objective.quantity
-    if not produced or any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced):
-        return []
     return [
         Fault(
             message=f"no step of the recipe measures {wanted!r}",
-            key="objective.quantity",
+            key=key,
             value=shown(wanted),
             hint=nearest(wanted, produced),
             code="LAB-0233",
         )
+        for key, wanted in spec.quantities
+        if produced and not any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced)
     ]
 
 

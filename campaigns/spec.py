@@ -6,13 +6,15 @@ objects. Once launched, the campaign lives from the JSON of this, not from the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from campaigns import space as domain
 from campaigns.budget import Limits
@@ -20,36 +22,16 @@ from campaigns.candidate import Candidate, Setting
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
+from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
 from campaigns.tables import header_of, read_csv
-from campaigns.toml_file import Document, Fault, FileFaults, check, read
-from campaigns.units import known_unit, quantity
+from campaigns.toml_file import Document, Fault, FileFaults, check, read, shown
+from campaigns.units import UnitError, known_unit, quantity
+from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
 from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
-NAME = r"^[A-Za-z][A-Za-z0-9_.+-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
+OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, no unknown keys, finite numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
-
-
-def amount(unit: str) -> Any:
-    """A quantity with a unit; numbers that come back from JSON are in that unit already."""
-    return BeforeValidator(lambda value, info: value if stored(value, info) else quantity(value, unit))
-
-
-def stored(value: Any, info: ValidationInfo) -> bool:
-    """Whether this is our own JSON, where quantities are plain numbers."""
-    return bool(info.context and info.context.get("stored")) and isinstance(value, int | float)
-
-
-Seconds = Annotated[float, amount("s"), Field(gt=0)]
-Milligrams = Annotated[float, amount("mg"), Field(gt=0)]
-Euros = Annotated[float, amount("EUR"), Field(gt=0)]
 
 
 class CampaignSection(Section):
@@ -58,25 +40,6 @@ class CampaignSection(Section):
     name: Name
     seed: int = Field(1, ge=0, le=BIGGEST_SEED, strict=True)
     description: str = Field("", max_length=2000)
-
-
-class ObjectiveSection(Section):
-    """[objective]."""
-
-    quantity: Name
-    direction: Literal["maximize", "minimize"]
-    unit: str
-    target: float | None = None
-
-    @field_validator("unit")
-    @classmethod
-    def _unit(cls, value: str) -> str:
-        return known_unit(value)
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _target(cls, value: Any, info: ValidationInfo) -> Any:
-        return value if value is None or stored(value, info) else quantity(value, info.data.get("unit", ""))
 
 
 class ComponentSection(Section):
@@ -249,12 +212,32 @@ class StopSection(Section):
     patience: int = Field(5, ge=1, strict=True)
 
 
+class TraySection(Section):
+    """[optimizer] tray: so many experiments are made together and share some process settings."""
+
+    size: int = Field(ge=2, le=256, strict=True)
+    shared: tuple[Name, ...] = ()
+
+
 class OptimizerSection(Section):
     """[optimizer]."""
 
-    name: Literal["bayesian", "random"] = "bayesian"
+    name: Literal["bayesian", "random", "botorch", "baybe"] = "bayesian"
     initial: int | None = Field(None, ge=1, strict=True)
     in_flight: int = Field(3, ge=1, le=256, strict=True)
+    model: Literal["mixture", "single-gp"] = "mixture"
+    coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
+    method: Literal["pareto", "weighted"] = "pareto"
+    prior_campaigns: tuple[str, ...] = ()
+    tray: TraySection | None = None
+
+    @field_validator("prior_campaigns")
+    @classmethod
+    def _ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"C-\d{1,9}", text):
+                raise ValueError(f'{text!r} is no campaign\'s id; write for example "C-0001" (labctl campaign list)')
+        return tuple(dict.fromkeys(f"C-{int(text[2:]):04d}" for text in value))
 
 
 class StepSection(Section):
@@ -294,12 +277,15 @@ class Spec(Section):
 
     campaign: CampaignSection
     objective: ObjectiveSection
+    objectives: tuple[FurtherSection, ...] = Field((), max_length=3)
+    limits: tuple[LimitSection, ...] = ()
     composition: CompositionSection | None = None
     process: dict[Name, ProcessSection] = {}
     candidates: CandidatesSection | None = None
     budget: BudgetSection
     stop: StopSection = StopSection()
     optimizer: OptimizerSection = OptimizerSection()
+    cost: CostSection = CostSection()
     recipe: RecipeSection
 
     @model_validator(mode="before")
@@ -327,7 +313,7 @@ class Spec(Section):
         document = read(path)
         document = with_pool(document)
         spec = check(cls, document)
-        if faults := spec.space_faults():
+        if faults := [*spec.space_faults(), *spec.quantity_faults(), *spec.setting_faults(), *spec.optimizer_faults()]:
             raise FileFaults(path, [document.located(f) for f in faults])
         return spec, document.text
 
@@ -358,6 +344,83 @@ class Spec(Section):
             if name not in known
         ]
 
+    def quantity_faults(self) -> list[Fault]:
+        """Further objectives and limits that no step measures, and objectives named twice."""
+        measured = [name for step in self.recipe.steps for name in step.measures]
+        _, *further = self.quantities
+        wanted = further[: len(self.objectives)]
+        names = [self.objective.quantity, *(name for _, name in wanted)]
+        twice = [
+            Fault(message=f"{name!r} is an objective already", key=key, value=shown(name), code="LAB-0234")
+            for i, (key, name) in enumerate(wanted, start=1)
+            if name in names[:i]
+        ]
+        steps = ", ".join(f"{s.name} ({', '.join(s.measures) or 'nothing'})" for s in self.recipe.steps)
+        return twice + [
+            Fault(
+                message=f"no step of the recipe measures {name!r}",
+                key=key,
+                value=shown(name),
+                hint=f"name it in `measures` of one of the steps: {steps}",
+                code="LAB-0233",
+            )
+            for key, name in further
+            if name not in measured
+        ]
+
+    def setting_faults(self) -> list[Fault]:
+        """Prices and trays that name no process parameter of theirs."""
+        shared = self.optimizer.tray.shared if self.optimizer.tray else ()
+        faults = [
+            unknown_setting(name, self.process, f"optimizer.tray.shared[{i}]")
+            for i, name in enumerate(shared)
+            if name not in self.process
+        ]
+        for name, text in self.cost.settings.items():
+            key = f"cost.settings.{name}"
+            if name not in self.numeric_units:
+                faults.append(unknown_setting(name, self.numeric_units, key))
+                continue
+            try:
+                rate(text, self.numeric_units[name])
+            except UnitError as error:
+                faults.append(Fault(message=str(error), key=key, value=shown(text)))
+        return faults
+
+    def optimizer_faults(self) -> list[Fault]:
+        """What is wanted that the optimizer of that name cannot do."""
+        o = self.optimizer
+        beyond = [f'goal = "{self.objective.goal}"'] if self.objective.goal in ("many", "map") else []
+        beyond += ["several objectives"] if self.objectives else []
+        beyond += ["limits"] if self.limits else []
+        beyond += ["prior_campaigns"] if o.prior_campaigns else []
+        beyond += ["cost.aware"] if self.cost.aware else []
+        if o.name not in OUTSIDE or not beyond:
+            return []
+        return [
+            Fault(
+                message=f"{o.name!r} knows nothing of {' or '.join(beyond)}",
+                key="optimizer.name",
+                value=shown(o.name),
+                hint='write name = "bayesian"',
+                code="LAB-0235",
+            )
+        ]
+
+    @property
+    def quantities(self) -> list[tuple[str, str]]:
+        """Every property that is wanted, with the key that names it: the objective, further ones, limits."""
+        return [
+            ("objective.quantity", self.objective.quantity),
+            *((f"objectives[{i}].quantity", o.quantity) for i, o in enumerate(self.objectives)),
+            *((f"limits[{i}].quantity", limit.quantity) for i, limit in enumerate(self.limits)),
+        ]
+
+    @property
+    def numeric_units(self) -> dict[str, str]:
+        """Unit of each process parameter that is a number."""
+        return {name: p.unit for name, p in self.process.items() if not isinstance(p, CategoricalSection)}
+
     @cached_property
     def space(self) -> domain.Space:
         """What is varied. Raises SpaceError."""
@@ -375,14 +438,27 @@ class Spec(Section):
     @property
     def wanted(self) -> Objective:
         """What is wanted."""
-        o = self.objective
-        return Objective(quantity=o.quantity, unit=o.unit, direction=o.direction, target=o.target)
+        others = [section.domain() for section in self.objectives]
+        return self.objective.domain(others, [limit.domain() for limit in self.limits], self.optimizer.method)
 
     @property
-    def limits(self) -> Limits:
+    def allowance(self) -> Limits:
         """What it may use up."""
         b = self.budget
         return Limits(experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock)
+
+
+def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
+    """A name that is no process parameter, or not one of the kind that is needed."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    there = f"process parameters: {', '.join(known) or 'none'}"
+    return Fault(
+        message=f"{name!r} is no process parameter that fits here",
+        key=key,
+        value=shown(name) if key.endswith("]") else "",
+        hint=f"did you mean {near[0]!r}?" if near else there,
+        code="LAB-0236",
+    )
 
 
 def candidate(

@@ -184,6 +184,8 @@ def summary_lines(progress: Row, campaign: Row) -> list[str]:
     total = f" of {progress['budget']}" if progress["budget"] else ""
     best = value_and_u(campaign["best"], campaign["best_u"], campaign["unit"])
     number = f" (#{campaign['best_number']})" if campaign["best_number"] else ""
+    if campaign["best_distance"] is not None:
+        number += f", {campaign['best_distance']:.3g} {campaign['unit']} from {campaign['aimed_at']}"
     left = eta(progress)
     return [f"{progress['ended']}{total} done   best {best}{number}", f"ETA {left} lab time" if left else ""]
 
@@ -210,7 +212,7 @@ def finish(session: Session, *, quiet: bool) -> None:
     path, id = session.lab.glance_path, session.campaign_id
     row = glance.campaign(path, id)
     if not quiet:
-        show_campaign(row, glance.experiments(path, id))
+        show_campaign(row, glance.experiments(path, id), glance.candidates(path, id))
     session.finish(quiet=quiet)
     if row["state"] == "failed":
         raise LabError(f"{id} failed: {row['reason']}", hint="see .labctl/labctl.log")

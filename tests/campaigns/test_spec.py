@@ -42,6 +42,17 @@ def at(text: str) -> int:
     return next(i for i, line in enumerate(GOOD.splitlines(), 1) if line.startswith(text))
 
 
+WISHES = """[[objectives]]
+quantity = "{quantity}"
+unit = "degC"
+direction = "minimize"
+reference = "310 K"
+[[limits]]
+quantity = "temperature"
+unit = "degC"
+{max}
+"""
+BATH = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "40 degC"\n'
 SCREENS = [
     (
         [("seed = 1 ", "sead = 1 ")],
@@ -91,6 +102,79 @@ SCREENS = [
     (
         [('batch = "6 g"', 'batch = "6 kg"')],
         f"LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at('[[recipe.steps]]')}  recipe.steps[0]\n",
+    ),
+    (
+        [('direction = "maximize"          # or "minimize"\n', "")],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('[objective]')}  objective.direction\n    'direction' is missing",
+    ),
+    (
+        [('direction = "maximize" ', 'goal = "target" ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('[objective]')}  objective.band\n"
+        '    goal = "target" needs target = "..." (one value) or band = ["...", "..."] (lowest, highest)',
+    ),
+    (
+        [('direction = "maximize" ', 'goal = "target"\ntarget = "13 mS/cm"\nband = ["12 mS/cm", "14 mS/cm"] ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('direction') + 2}  objective.band\n"
+        "    give a target or a band, not both",
+    ),
+    (
+        [('direction = "maximize" ', 'direction = "maximize"\nband = ["12 mS/cm", "14 mS/cm"]\nweigth = 2 ')],
+        f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('direction') + 1}  objective.band\n"
+        f'    a band is for goal = "target"\nc.toml:{at("direction") + 2}  objective.weigth = 2\n'
+        "    'weigth' is not a key here; did you mean 'weight'?",
+    ),
+    (
+        [("[budget]", WISHES.format(quantity="temperature", max='max = "40 degC"') + "[budget]")],
+        f'LAB-0233: c.toml has 2 faults; nothing was done\nc.toml:{at("[budget]") + 1}  objectives[0].quantity = "temperature"\n'
+        "    no step of the recipe measures 'temperature'; name it in `measures` of one of the steps:"
+        f" mix (nothing), equilibrate (nothing), measure (ionic_conductivity)\nc.toml:{at('[budget]') + 6}  limits[0].quantity",
+    ),
+    (
+        [
+            ("[budget]", WISHES.format(quantity="temperature", max='max = "40 mS"') + "[budget]"),
+            ('measures = ["ionic', 'measures = ["temperature", "ionic'),
+        ],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 8}  limits[0].max = "40 mS"\n'
+        "    '40 mS' is not in degC or a unit of its kind; write for example '40 degC'",
+    ),
+    (
+        [
+            ("[budget]", WISHES.format(quantity="density", max='max = "40 degC"') + "[budget]"),
+            ('measures = ["ionic', 'measures = ["density", "temperature", "ionic'),
+        ],
+        "LAB-0233: c.toml has one fault; nothing was done\n",
+    ),
+    (
+        [("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] }\nprior_campaigns = ["last"] ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('in_flight') + 1}  optimizer.prior_campaigns\n"
+        "    'last' is no campaign's id; write for example \"C-0001\" (labctl campaign list)",
+    ),
+    (
+        [
+            ("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] } '),
+            ("[budget]", '[cost]\nsettings = { bath = "1 EUR/K" }\n[budget]'),
+        ],
+        f"LAB-0236: c.toml has 2 faults; nothing was done\nc.toml:{at('[budget]') + 1}  cost.settings.bath\n"
+        "    'bath' is no process parameter that fits here; process parameters: none\n"
+        f"c.toml:{at('in_flight') + 2}  optimizer.tray.shared[0] = \"bath\"\n    'bath' is no process parameter that fits here",
+    ),
+    (
+        [("[budget]", BATH + '[cost]\nper_experiment = "5 kg"\n[budget]')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.per_experiment = "5 kg"\n'
+        "    '5 kg' is not in EUR or a unit of its kind; write for example '5 EUR'",
+    ),
+    (
+        [("[budget]", BATH + '[cost]\nsettings = { bath = "5 EUR/h" }\n[budget]')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.settings.bath = "5 EUR/h"\n'
+        "    '5 EUR/h' is not in EUR/(delta_degC) or a unit of its kind",
+    ),
+    (
+        [
+            ('name = "bayesian" ', 'name = "botorch" '),
+            ('direction = "maximize" ', 'direction = "maximize"\ngoal = "map" '),
+        ],
+        f'LAB-0235: c.toml has one fault; nothing was done\nc.toml:{at("in_flight")}  optimizer.name = "botorch"\n'
+        '    \'botorch\' knows nothing of goal = "map"; write name = "bayesian"',
     ),
     (
         [("[budget]", "[budget")],
@@ -184,3 +268,109 @@ def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str
 def test_a_candidate_that_cannot_be_weighed_is_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(FileFaults):
         Spec.load(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n"))
+
+
+def written(tmp_path: Path, *changes: tuple[str, str]) -> Spec:
+    """The template with these changes, read, and read again from its JSON."""
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    spec, _ = Spec.load(path)
+    again = Spec.from_json(spec.json())
+    assert again == spec
+    assert Plan.from_spec(again).objective == spec.wanted
+    return again
+
+
+MEASURED = ('measures = ["ionic_conductivity"]', 'measures = ["ionic_conductivity", "temperature"]')
+
+
+def test_a_target_needs_no_direction_and_may_be_a_band(tmp_path: Path) -> None:
+    line = 'direction = "maximize"          # or "minimize"\n'
+    spec = written(tmp_path, (line, 'goal = "target"\nband = ["12 mS/cm", "1.4 S/m"]\nreference = "0.2 S/m"\n'))
+    assert (spec.wanted.goal, spec.wanted.band, spec.wanted.reference) == ("target", (12.0, 14.0), 2.0)
+
+
+def test_several_objectives_and_limits_in_the_units_of_the_lab(tmp_path: Path) -> None:
+    wishes = WISHES.format(quantity="temperature", max='min = "280 K"\nmax = "40 degC"')
+    spec = written(tmp_path, ("[budget]", wishes + "[budget]"), MEASURED, ("in_flight = 3 ", 'method = "weighted" '))
+    wanted = spec.wanted
+    assert wanted.combine == "weighted"
+    assert wanted.quantities == ("ionic_conductivity", "temperature")
+    assert (wanted.others[0].direction, wanted.others[0].reference) == ("minimize", pytest.approx(36.85))
+    assert (wanted.limits[0].low, wanted.limits[0].high) == (pytest.approx(6.85), 40.0)
+    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+
+
+def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> None:
+    wishes = WISHES.format(quantity="viscosity", max='max = "40 degC"')
+    spec = written(
+        tmp_path, ("[budget]", wishes + "[budget]"), (MEASURED[0], 'measures = ["viscosity", "temperature"]')
+    )
+    messages = [f.message for f in check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))]
+    assert messages == ["measure_conductivity does not measure 'viscosity'"]
+
+
+def test_cost_trays_and_earlier_campaigns_reach_the_plan(tmp_path: Path) -> None:
+    spec = written(
+        tmp_path,
+        (
+            "[budget]",
+            BATH + '[cost]\naware = true\nper_experiment = "5 EUR"\nsettings = { bath = "0.1 EUR/degC" }\n[budget]',
+        ),
+        (
+            "in_flight = 3 ",
+            'in_flight = 3\nmodel = "single-gp"\ncoordinates = "roots"\nprior_campaigns = ["C-1", "C-0001", "C-12"]\n'
+            'tray = { size = 8, shared = ["bath"] } ',
+        ),
+    )
+    plan = Plan.from_spec(spec)
+    assert (plan.cost.fixed, plan.cost.settings) == (5.0, {"bath": pytest.approx(0.1)})
+    assert (plan.model, plan.coordinates) == ("single-gp", "roots")
+    assert plan.prior == ("C-0001", "C-0012")
+    assert (plan.tray, plan.shared, plan.in_flight) == (8, ("bath",), 8)
+
+
+def test_the_examples_in_the_template_are_sound(tmp_path: Path) -> None:
+    """Every commented-out key of the template, written in, is a key that exists."""
+    text = GOOD
+    for old, new in EXAMPLES:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    spec, _ = Spec.load(path)
+    assert spec.optimizer.prior_campaigns
+    assert spec.optimizer.tray is not None
+    assert spec.cost.aware
+    assert len(spec.objectives) == len(spec.limits) == 1
+
+
+EXAMPLES = [
+    ("# goal = ", "goal = "),
+    ("# weight = ", "weight = "),
+    ("# reference = ", "reference = "),
+    ("# [[objectives]]", "[[objectives]]"),
+    ("# quantity = ", "quantity = "),
+    ("# direction = ", "direction = "),
+    ("# unit = ", "unit = "),
+    ("# [[limits]]", "[[limits]]"),
+    ('# max = "45 degC"', 'max = "45 degC"'),
+    ("# [process.temperature]", "[process.temperature]"),
+    ('# type = "float"', 'type = "float"'),
+    ('# min = "10 degC"', 'min = "10 degC"'),
+    ('# max = "40 degC"', 'max = "40 degC"'),
+    ("# [cost]", "[cost]"),
+    ("# aware = ", "aware = "),
+    ("# per_experiment = ", "per_experiment = "),
+    ("# settings = ", "settings = "),
+    ("# model = ", "model = "),
+    ("# coordinates = ", "coordinates = "),
+    ("# method = ", "method = "),
+    ("# prior_campaigns = ", "prior_campaigns = "),
+    ("# tray = ", "tray = "),
+    MEASURED,
+]
