@@ -92,7 +92,7 @@ QUEUE = [
     Column("state", "state", rank=0),
     Column("queued_at", "since (UTC)", moment, rank=4),
     Column("campaign", "campaign", rank=3),
-    Column("reason", "reason", rank=1),
+    Column("reason", "reason", rank=0, wrap=True),
 ]
 INSTRUMENTS = [
     Column("name", "name", rank=0),
@@ -114,13 +114,13 @@ DRIVERS = [
 PROMISES = [
     Column("kept", "kept", lambda k: "yes" if k else "NO", rank=0),
     Column("promise", "promise", rank=0),
-    Column("detail", "detail", rank=1),
+    Column("detail", "detail", wrap=True),
 ]
 FINDINGS = [
     Column("state", "state", rank=0),
     Column("check", "check", rank=0),
-    Column("found", "found", rank=0),
-    Column("remedy", "try", rank=1),
+    Column("found", "found", rank=0, wrap=True),
+    Column("remedy", "try", wrap=True),
 ]
 EVENTS = [
     Column("seq", "seq", right=True, rank=0),

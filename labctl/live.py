@@ -141,13 +141,13 @@ def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> A
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for title, width, right in (
-        ("#", 4, True),
+        ("#", 3, True),
         ("sample", 7, False),
         ("composition", 20, False),
         ("value", 17, False),
-        ("state", 8, False),
+        ("state", 7, False),
     ):
         # Ids and values are never cut; where it is narrow, compositions and states are.
         table.add_column(
