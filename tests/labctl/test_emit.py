@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import unicodedata
 
@@ -91,7 +92,7 @@ def test_a_sentence_is_wrapped_where_it_would_be_cut(
         Format.table,
         kind="f",
     )
-    shown = capsys.readouterr().out
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert shown.count("silent") == 12
     assert shown.count("power") == 2
     assert max(len(line) for line in shown.splitlines()) <= 64
