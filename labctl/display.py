@@ -299,10 +299,20 @@ def suggestion_columns(plan: Plan) -> list[Column]:
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Candidates with every component and setting in a field of its own."""
+    """Candidates with every component and setting in a field of its own; what was left out has the fraction 0."""
     keys = ("id", "campaign", "quantity", "value", "u", "unit", "n", "origin")
+    components: dict[str, dict[str, float]] = {}
+    for r in rows:
+        components.setdefault(r["campaign"], {}).update(dict.fromkeys(r["fractions"], 0.0))
     return [
-        {**{k: r[k] for k in keys}, **r["fractions"], **r["process"], "samples": " ".join(r["samples"])} for r in rows
+        {
+            **{k: r[k] for k in keys},
+            **components[r["campaign"]],
+            **r["fractions"],
+            **r["process"],
+            "samples": " ".join(r["samples"]),
+        }
+        for r in rows
     ]
 
 
