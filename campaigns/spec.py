@@ -333,7 +333,7 @@ class Spec(Section):
         except SpaceError as error:
             key = "candidates" if self.candidates else "composition" if self.composition else "process"
             return [Fault(message=str(error), key=key, code="LAB-0210")]
-        known = set(self.composition.components if self.composition else ())
+        known = tuple(self.composition.components if self.composition else ())
         return [
             Fault(
                 message=f"{name!r} is not a component",

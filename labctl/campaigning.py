@@ -23,7 +23,7 @@ UNFINISHED = ("created", "running", "paused")
 def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
     """The campaign file, checked alone and against the lab. Raises FileFaults with all that is wrong."""
     spec, text = Spec.load(path)
-    faults = check_against_lab(spec, lab.capabilities(), stock=set(lab.file.stock))
+    faults = check_against_lab(spec, lab.capabilities(), stock=lab.file.formulas)
     faults += [*library_faults(spec), *prior_faults(lab, spec)]
     if faults:
         document = read(path)

@@ -96,7 +96,7 @@ QUEUE = [
     Column("state", "state", rank=0),
     Column("queued_at", "since (UTC)", moment, rank=4),
     Column("campaign", "campaign", rank=3),
-    Column("reason", "reason", rank=1),
+    Column("reason", "reason", rank=0, wrap=True),
 ]
 INSTRUMENTS = [
     Column("name", "name", rank=0),
@@ -118,13 +118,13 @@ DRIVERS = [
 PROMISES = [
     Column("kept", "kept", lambda k: "yes" if k else "NO", rank=0),
     Column("promise", "promise", rank=0),
-    Column("detail", "detail", rank=1),
+    Column("detail", "detail", wrap=True),
 ]
 FINDINGS = [
     Column("state", "state", rank=0),
     Column("check", "check", rank=0),
-    Column("found", "found", rank=0),
-    Column("remedy", "try", rank=1),
+    Column("found", "found", rank=0, wrap=True),
+    Column("remedy", "try", wrap=True),
 ]
 EVENTS = [
     Column("seq", "seq", right=True, rank=0),
@@ -365,13 +365,17 @@ def suggestion_columns(plan: Plan) -> list[Column]:
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Candidates with every component and setting in a field of its own."""
+    """Candidates with every component and setting in a field of its own; what was left out has the fraction 0."""
     keys = ("id", "campaign", "quantity", "value", "u", "unit", "n", "origin")
     several = any(len(r["values"]) > 1 for r in rows)
+    components: dict[str, dict[str, float]] = {}
+    for r in rows:
+        components.setdefault(r["campaign"], {}).update(dict.fromkeys(r["fractions"], 0.0))
     return [
         {
             **{k: r[k] for k in keys},
             **(further_fields(r) if several else {}),
+            **components[r["campaign"]],
             **r["fractions"],
             **r["process"],
             "samples": " ".join(r["samples"]),

@@ -72,10 +72,10 @@ def resolve(path: Path, letter: str, text: str) -> str:
         return found[0]
     if len(found) > 1:
         raise NotFoundError(
-            f"{text!r} could be {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}; write more of it"
+            f"{text!r} could be {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}; write more of it", kind
         )
     near = difflib.get_close_matches(text.upper(), known[-200:], n=3)
-    raise NotFoundError(f"there is no {kind} {text!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+    raise NotFoundError(f"there is no {kind} {text!r}" + (f"; near it: {', '.join(near)}" if near else ""), kind)
 
 
 def numbered(letter: str, text: str, known: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str,
     with pytest.raises(FileFaults) as caught:
         spec, _ = Spec.load(path)
         document = read(path)
-        faults = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+        faults = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
         raise FileFaults(path, [document.located(f) for f in faults])
     found = report_faults(caught.value)
     return "\n".join([f"{found.code}: {found.message}", *found.where])
@@ -54,6 +54,31 @@ unit = "degC"
 """
 BATH = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "40 degC"\n'
 SCREENS = [
+    (
+        [('unit = "mS/cm"', 'unit = "kg"')],
+        f'LAB-0233: c.toml has one fault; nothing was done\nc.toml:{at("unit")}  objective.unit = "kg"\n'
+        '    ionic_conductivity is measured in mS/cm, not in kg; write unit = "mS/cm"; a target may have any unit of that kind',
+    ),
+    (
+        [('unit = "mS/cm"', 'unit = "S/m"')],
+        f'LAB-0233: c.toml has one fault; nothing was done\nc.toml:{at("unit")}  objective.unit = "S/m"\n'
+        "    ionic_conductivity is measured in mS/cm, not in S/m",
+    ),
+    (
+        [('capability = "dose_and_mix"', 'instrument = "analyser-1"\ncapability = "dose_and_mix"')],
+        f'LAB-0230: c.toml has one fault; nothing was done\nc.toml:{at("capability") + 1}  recipe.steps[0].capability = "dose_and_mix"\n'
+        "    analyser-1 does not offer 'dose_and_mix'; it offers measure_conductivity",
+    ),
+    (
+        [('formula = "C3H4O3"', 'formula = "C4H6O3"')],
+        f"LAB-0232: c.toml has one fault; nothing was done\nc.toml:{at('formula')}  composition.components.EC.formula\n"
+        "    EC is C4H6O3 here, but the bottle [stock.EC] of labctl.toml holds C3H4O3",
+    ),
+    (
+        [("experiments = 30", 'experiments = 30\nstock = { LiBF4 = "4 g" }')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('experiments') + 1}  budget.stock.LiBF4\n"
+        "    'LiBF4' is not a component; components: LiPF6, EC, DMC, EMC",
+    ),
     (
         [("seed = 1 ", "sead = 1 ")],
         f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('seed')}  campaign.sead = 1\n"
@@ -195,6 +220,13 @@ def test_a_bad_campaign_file_says_where_what_and_what_to_write(
     assert screen(tmp_path, monkeypatch, *changes).startswith(expected)
 
 
+def test_the_same_unit_may_be_spelled_in_another_way(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(GOOD.replace('unit = "mS/cm"', 'unit = "millisiemens / centimeter"'))
+    spec, _ = Spec.load(path)
+    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
+
+
 def test_a_campaign_lives_from_its_json() -> None:
     spec, _ = Spec.load(TEMPLATE / "campaigns" / "conductivity.toml")
     again = Spec.from_json(spec.json())
@@ -215,7 +247,7 @@ def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None
     candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
     recipe = resolve(spec, candidate, LAB.capabilities())
     assert recipe.steps[1].params["temperature_c"] == candidate.process["bath"]
-    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
 
 
 def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path) -> None:
@@ -223,7 +255,7 @@ def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path)
     process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
     spec, _ = Spec.load(path)
-    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
     assert "temperature = 95 degC is outside the hard limits: at most 80 degC" in fault.message
 
 
