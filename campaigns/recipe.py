@@ -23,6 +23,7 @@ from instruments.contract import Capability
 
 MASSES = "masses_mg"  #: the parameter that a recipe fills from the composition
 TRIED = 64  #: candidates on which a recipe is tried when a campaign is validated
+TRIED_OF_LIST = 5000  #: candidates of a list up to which each is tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,7 +314,7 @@ def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -
 def extremes(space: Space) -> list[Candidate]:
     """Candidates at the edges of the space: every end of every setting, with many compositions."""
     if space.pool is not None:
-        return list(space.pool)
+        return list(space.pool if len(space.pool) <= TRIED_OF_LIST else space.pool.extremes())
     ends = [
         list(p.choices)
         if isinstance(p, CategoricalParameter)

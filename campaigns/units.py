@@ -129,3 +129,37 @@ def known_unit(unit: str) -> str:
         except UnitError:
             raise UnitError(f"{unit!r} is not a known unit") from None
     return unit
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text in brackets behind a name is a unit, not a remark."""
+    try:
+        known_unit(text)
+    except UnitError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def conversion(written: str, unit: str) -> tuple[float, float]:
+    """Offset and factor that take a number from one unit to another: ``offset + factor * number``.
+
+    Raises
+    ------
+    UnitError
+        One of them is no unit, or they are of different kinds.
+    """
+    if written == unit:
+        return 0.0, 1.0
+    import pint
+    import pint.errors
+
+    known_unit(written)
+    units, name = registry(), SPELLINGS.get(written, written)
+    try:
+        zero, one = (
+            float(units.Quantity(x, units.Unit(name)).to(unit or "dimensionless").magnitude) for x in (0.0, 1.0)
+        )
+    except pint.errors.DimensionalityError:
+        raise UnitError(f"{written} cannot be converted to {unit or 'a plain number'}") from None
+    return (0.0, one) if zero == 0 else (zero, one - zero)

@@ -130,6 +130,19 @@ EVENTS = [
     Column("subject", "about", lambda s: str(s)[:24], rank=0),
     Column("payload", "content", rank=5),
 ]
+REPLAYS = [
+    Column("method", "method", rank=0),
+    Column("top", "top 5 %", figures(2), right=True, rank=0),
+    Column("top_se", "+-", figures(1), right=True, rank=1),
+    Column("until_top_1pct", "to top 1 %", FOUR, right=True, rank=0),
+    Column("until_best", "to best", FOUR, right=True, rank=0),
+    Column("found_best", "found best", figures(2), right=True, rank=1),
+    Column("found_best_se", "+-", figures(1), right=True, rank=3),
+    Column("acceleration", "x faster", figures(2), right=True, rank=2),
+    Column("cpu_ms", "CPU ms", figures(3), right=True, rank=3),
+    Column("seeds", "seeds", right=True, rank=4),
+    Column("budget", "budget", right=True, rank=5),
+]
 TRACES = [Column("id", "id", rank=0)]
 
 

@@ -157,12 +157,24 @@ def open_lab(folder: Path) -> Lab:
 def optimizer(plan: Plan) -> Optimizer:
     """The optimizer that the campaign file names."""
     if plan.optimizer == "random":
-        from campaigns.optimizers.random_search import RandomSearch
-
-        return RandomSearch()
+        return random_search()
     from campaigns.optimizers.bayesian import BayesianOptimizer
 
     return BayesianOptimizer(initial=plan.initial)
+
+
+def random_search() -> Optimizer:
+    """What every optimizer must beat."""
+    from campaigns.optimizers.random_search import RandomSearch
+
+    return RandomSearch()
+
+
+def plain_library() -> Optimizer:
+    """The library beneath, as its README uses it."""
+    from campaigns.optimizers.plain import PlainLibrary
+
+    return PlainLibrary()
 
 
 def warm_up() -> None:
