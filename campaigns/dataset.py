@@ -62,7 +62,7 @@ class Dataset:
 
     path: Path
     header: int  #: lines of the header, 0 or 1
-    order: tuple[str, ...]  #: components and parameters in the order of the table's columns
+    inputs: Array  #: components and parameters as they are written, in the order of the table's columns
     lines: Array  #: line of the file; the header is line 1
     shares: Array  #: fraction of each component; sum to 1
     settings: Array  #: value of each process parameter, or index of the choice
@@ -200,11 +200,10 @@ class Reading:
         self._say_what_is_left_out()
         if self.faults:
             raise FileFaults(self.head.path, shortened(sorted(self.faults, key=lambda f: f.line or 0)))
-        inputs = [n for n in self.places if n in (*self.wanted.components, *(p.name for p in self.wanted.process))]
         return Dataset(
             path=self.head.path,
             header=self.head.first,
-            order=tuple(sorted(inputs, key=lambda n: self.head.column(self.places[n]))),
+            inputs=self._inputs(),
             lines=self.rows.lines,
             shares=shares,
             settings=np.array(settings, dtype=float).T.reshape(len(self.rows), len(self.wanted.process)),
@@ -325,6 +324,15 @@ class Reading:
         found = np.asarray(abs(factor) * self.rows.columns[name])
         self._refuse(found < 0, lambda row: f"u = {found[row]:g}: a standard uncertainty is not negative")
         return found
+
+    def _inputs(self) -> Array:
+        import numpy as np
+
+        names = [n for n in self.places if n in (*self.wanted.components, *(p.name for p in self.wanted.process))]
+        names.sort(key=lambda n: self.head.column(self.places[n]))
+        columns = [self.rows.columns[n] for n in names]
+        numbers = [np.unique(c, return_inverse=True)[1] if c.dtype == object else np.nan_to_num(c) for c in columns]
+        return np.array(numbers, dtype=float).T.reshape(len(self.rows), len(names))
 
     # -- what else a table says ------------------------------------------------------------
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from campaigns.candidate import Candidate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from campaigns.space import Space
+
+    Array = np.ndarray[Any, Any]
 
 Goal = Literal["best", "many", "target", "map"]
 Direction = Literal["maximize", "minimize"]
@@ -159,6 +163,34 @@ class Earlier:
     space: Space
     objective: Objective
     history: Sequence[Observation]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveOneOut:
+    """Each measured value, and what the model says of it when it has not seen that one.
+
+    Parameters
+    ----------
+    sd
+        Standard deviation of the value that would be measured: doubt of the mean and noise of the measurement together.
+    numbers
+        Of the observations.
+    """
+
+    predicted: Array
+    sd: Array
+    measured: Array
+    numbers: Array
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An optimizer that shows how good its model is."""
+
+    def leave_one_out(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> LeaveOneOut:
+        """Of all observations with a value, in the order of their numbers."""
 
 
 class Optimizer(Protocol):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+KEPT = 20_000  #: candidates up to which those that were made are kept
 MIX = 0x9E3779B97F4A7C15  #: odd, bits well spread (Knuth's golden ratio)
 
 
@@ -43,6 +44,7 @@ class Pool(Sequence[Candidate]):
     ) -> None:
         self.components, self.steps, self.parameters = tuple(components), steps, tuple(parameters)
         self.counts, self.settings = counts, settings
+        self._kept: dict[int, Candidate] = {}
 
     @classmethod
     def of(
@@ -72,6 +74,14 @@ class Pool(Sequence[Candidate]):
     def __getitem__(self, index: int | slice) -> Candidate | Pool:
         if isinstance(index, slice):
             return self.rows(index)
+        if len(self) > KEPT:
+            return self._made(index)
+        row = index % len(self) if -len(self) <= index < len(self) else index
+        if row not in self._kept:
+            self._kept[row] = self._made(row)
+        return self._kept[row]
+
+    def _made(self, index: int) -> Candidate:
         counts, settings = self.counts[index], self.settings[index]
         fractions = {n: Fraction(int(c), self.steps) for n, c in zip(self.components, counts, strict=True) if c}
         return Candidate(

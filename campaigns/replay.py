@@ -97,7 +97,7 @@ def known_of(data: Dataset, wanted: Wanted, objective: Objective, name: str) -> 
     counts = whole_steps(data.shares, STEPS) if wanted.components else data.shares
     told = np.array([state != PENDING for state in data.state], dtype=bool)
     pool = Pool(wanted.components, STEPS if wanted.components else 1, space.process, counts[told], data.settings[told])
-    rows, group = grouped(pool, data.order)
+    rows, group = grouped(pool, data.inputs[told])
     failed = np.array([s == FAILED for s in data.state], dtype=bool)[told]
     values = {q: np.where(failed, np.nan, v[told]) for q, v in data.values.items()}
     deciding, *others = values
@@ -148,15 +148,16 @@ def fine(space: CompositionSpace) -> CompositionSpace:
     )
 
 
-def grouped(pool: Pool, order: Sequence[str]) -> tuple[Array, Array]:
-    """One row of each distinct candidate, sorted by its inputs in `order`, and the group of each row."""
+def grouped(pool: Pool, inputs: Array) -> tuple[Array, Array]:
+    """One row of each distinct candidate, sorted by its inputs as they are written, and the group of each row."""
     import numpy as np
 
-    names = [*pool.components, *(p.name for p in pool.parameters)]
     both = np.hstack([pool.counts, pool.settings])
-    columns = [names.index(n) for n in order] + [i for i, n in enumerate(names) if n not in order]
-    _, rows, group = np.unique(both[:, columns], axis=0, return_index=True, return_inverse=True)
-    return rows, group.ravel()
+    _, rows, group = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    order = np.lexsort(inputs[rows].T[::-1])
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return rows[order], place[group.ravel()]
 
 
 def members_of(group: Array, rows: Array, size: int) -> list[list[int]]:

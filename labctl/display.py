@@ -11,6 +11,7 @@ from labctl.emit import Column, clean, figures, moment, value_and_u
 if TYPE_CHECKING:
     from campaigns.optimizer import Proposal
     from campaigns.plan import Plan
+    from campaigns.quality import Quality
     from labctl.wiring import Lab
     from materials_db.trace import Trace
 
@@ -134,11 +135,11 @@ REPLAYS = [
     Column("method", "method", rank=0),
     Column("top", "top 5 %", figures(2), right=True, rank=0),
     Column("top_se", "+-", figures(1), right=True, rank=1),
-    Column("until_top_1pct", "to top 1 %", FOUR, right=True, rank=0),
-    Column("until_best", "to best", FOUR, right=True, rank=0),
+    Column("until_top_1pct", "to top 1 %", right=True, rank=0),
+    Column("until_best", "to best", right=True, rank=0),
     Column("found_best", "found best", figures(2), right=True, rank=1),
     Column("found_best_se", "+-", figures(1), right=True, rank=3),
-    Column("acceleration", "x faster", figures(2), right=True, rank=2),
+    Column("acceleration", "x faster", right=True, rank=2),
     Column("cpu_ms", "CPU ms", figures(3), right=True, rank=3),
     Column("seeds", "seeds", right=True, rank=4),
     Column("budget", "budget", right=True, rank=5),
@@ -309,6 +310,47 @@ def suggestion_columns(plan: Plan) -> list[Column]:
         Column("gain", "gain", TWO, right=True, rank=3),
         Column("reason", "why", rank=2),
     ]
+
+
+def censored(row: Row) -> Row:
+    """Figures of a replay for people: what was not reached within the budget says so."""
+    never = f"> {row['budget']}"
+    shown = {key: never if row[key] is None else f"{row[key]:g}" for key in ("until_top_1pct", "until_best")}
+    return {**row, **shown, "acceleration": "-" if row["acceleration"] is None else f"{row['acceleration']:.2g}"}
+
+
+def show_replay(rows: Sequence[Row], heading: str) -> None:
+    """What the columns mean, and the way there as a plot; nothing in a pipe."""
+    if not sys.stdout.isatty():
+        return
+    from labctl.report.terminal import curves
+
+    say("top 5 %     share of the attainable best 5 % found: mean over seeds, standard error")
+    say("to top 1 %  median experiments until one of the best 1 %; to best: until the best")
+    say("x faster    random picks would need so many times more for as many good ones")
+    series = {row["method"]: row["curve"] for row in rows}
+    say()
+    print(curves(series, f"{heading}: share of top 5 % found", "experiments", color=True))
+
+
+def show_quality(quality: Quality | None, unit: str) -> None:
+    """How good the model is; on stderr when stdout is a pipe."""
+    if quality is None:
+        return
+    out = sys.stdout if sys.stdout.isatty() else sys.stderr
+    explained = "" if quality.explained is None else f", {quality.explained:.0%} of the variance explained"
+    inside = ", ".join(f"{share:.0%} within the {stated:.0%} interval" for stated, share in quality.inside.items())
+    lines = [
+        f"model quality: {quality.count} values, each predicted without itself",
+        f"  error    {quality.error:.3g} {unit}".rstrip() + f" (values scatter by {quality.spread:.3g}){explained}",
+        f"  doubt    {inside}",
+    ]
+    for line in lines:
+        print(clean(line), file=out)
+    if sys.stdout.isatty():
+        from labctl.report.terminal import scatter
+
+        print(scatter(quality.measured, quality.predicted, f"measured {unit}".rstrip(), "predicted without itself"))
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

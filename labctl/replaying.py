@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.dataset import Wanted, outside, read_dataset
+from campaigns.optimizer import Explains
 from campaigns.plan import Plan
+from campaigns.quality import Quality
 from campaigns.replay import STEPS, Known, Run, figures, first_rows, known_of, replay
 from campaigns.spec import Spec
 from campaigns.tables import shortened
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from campaigns.optimizer import Optimizer
 
 Row = dict[str, Any]
+LEFT_OUT = 150  #: rows on which the model's quality is tried
+FIGURES = (".png", ".svg", ".pdf")
 PEERS: dict[str, Callable[[], Optimizer]] = {"random": wiring.random_search, "plain": wiring.plain_library}
 OURS = "labctl"
 
@@ -35,6 +39,55 @@ class Asked:
     initial: int  #: random rows that all begin with, when not
     batch: int
     against: tuple[str, ...]
+    figure: Path | None = None  #: where a figure is written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What came out."""
+
+    rows: list[Row]  #: one per method, ours first
+    about: Row
+    heading: str
+    quality: Quality | None
+
+
+def replay_table(
+    table: Path, campaign: Path, asked: Asked, *, quality: bool, say: Callable[[Sequence[str]], None]
+) -> Replayed:
+    """Replay the campaign in the table; everything is checked before the first campaign begins.
+
+    Raises
+    ------
+    FileFaults
+        The campaign file or the table has faults.
+    UsageError
+        What is asked for cannot be.
+    """
+    check_asked(asked)
+    plan, known = read_known(table, campaign)
+    say(known.notes)
+    rows = replay_all(plan, known, asked)
+    heading = f"{table.name}: {len(known)} candidates, {known.objective.direction} {known.objective.quantity}"
+    if asked.figure is not None:
+        from labctl.report.figures import found_curves
+
+        found_curves(rows, heading).savefig(asked.figure, dpi=150)
+    model = quality_of(plan, known, asked.seeds.start) if quality else None
+    return Replayed(rows=rows, about=about(known, table, asked), heading=heading, quality=model)
+
+
+def check_asked(asked: Asked) -> None:
+    """Refuse what cannot be. Raises UsageError."""
+    if unknown := [name for name in asked.against if name not in PEERS]:
+        raise UsageError(f"there is no method {unknown[0]!r} to compare with", hint=f"there are {', '.join(PEERS)}")
+    if not asked.designed and asked.initial >= asked.budget:
+        raise UsageError(
+            f"--initial {asked.initial} leaves nothing of --budget {asked.budget} to the optimizer",
+            hint=f"--budget {asked.initial + 20}",
+        )
+    if asked.figure is not None:
+        plottable(asked.figure)
 
 
 def read_known(table: Path, campaign: Path) -> tuple[Plan, Known]:
@@ -89,23 +142,11 @@ def check(known: Known, table: Path) -> None:
     raise FileFaults(table, [Fault(message=problem, line=2, code="LAB-0225")])
 
 
-def methods(plan: Plan, against: Sequence[str]) -> dict[str, Callable[[], Optimizer]]:
-    """Ours first, then those to compare with. Raises UsageError."""
-    unknown = [name for name in against if name not in PEERS]
-    if unknown:
-        raise UsageError(f"there is no method {unknown[0]!r} to compare with", hint=f"there are {', '.join(PEERS)}")
-    return {OURS: lambda: wiring.optimizer(plan), **{name: PEERS[name] for name in against}}
-
-
 def replay_all(plan: Plan, known: Known, asked: Asked) -> list[Row]:
     """Every method over every seed: figures, and the picked rows."""
-    if not asked.designed and asked.initial >= asked.budget:
-        raise UsageError(
-            f"--initial {asked.initial} leaves nothing of --budget {asked.budget} to the optimizer",
-            hint=f"--budget {asked.initial + 20}",
-        )
+    methods = {OURS: lambda: wiring.optimizer(plan), **{name: PEERS[name] for name in asked.against}}
     rows = []
-    for name, make in methods(plan, asked.against).items():
+    for name, make in methods.items():
         runs = [last(progress(name, asked, seed, one(known, make(), asked, seed))) for seed in asked.seeds]
         found = figures(known, runs, min(asked.budget, len(known)))
         rows.append({"method": name, "name": make().name, **found, "runs": [as_row(known, r) for r in runs]})
@@ -116,6 +157,24 @@ def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator
     """One campaign."""
     start = [] if asked.designed else first_rows(known, seed, asked.initial)
     return replay(known, optimizer, seed=seed, budget=asked.budget, start=start, batch=asked.batch)
+
+
+def quality_of(plan: Plan, known: Known, seed: int) -> Quality | None:
+    """How good our model is on rows of the table drawn at random; None when the optimizer does not say."""
+    optimizer = wiring.optimizer(plan)
+    if not isinstance(optimizer, Explains):
+        return None
+    rows = first_rows(known, seed, LEFT_OUT)
+    history = [known.observation(i, row) for i, row in enumerate(rows, start=1)]
+    return Quality.of(optimizer.leave_one_out(known.space, known.objective, history, seed))
+
+
+def plottable(path: Path) -> None:
+    """Refuse a figure that cannot be written. Raises UsageError."""
+    if path.suffix.casefold() not in FIGURES:
+        raise UsageError(f"a figure cannot be written as {path.suffix or path.name!r}", hint=f"--plot {path.stem}.png")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
 
 
 def last(runs: Iterator[Run]) -> Run:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.candidate import Candidate
 from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, read_dataset, whole_steps
-from campaigns.optimizer import Measured, Observation, Proposal
+from campaigns.optimizer import Explains, Measured, Observation, Optimizer, Proposal
 from campaigns.plan import Plan
 from campaigns.pool import Pool
+from campaigns.quality import Quality
 from campaigns.spec import Spec
 from labctl import wiring
 from labctl.errors import UsageError
 
 
-def suggest(file: Path, history: Path | None, n: int) -> tuple[Plan, list[Proposal], tuple[str, ...]]:
-    """What to make next, and how the table was understood.
+@dataclass(frozen=True, kw_only=True)
+class Suggested:
+    """What to make next, and what there is to say about it."""
+
+    plan: Plan
+    proposals: list[Proposal]
+    notes: tuple[str, ...]
+    quality: Quality | None
+
+
+def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) -> Suggested:
+    """What to make next.
 
     Raises
     ------
@@ -28,10 +40,16 @@ def suggest(file: Path, history: Path | None, n: int) -> tuple[Plan, list[Propos
     spec, _ = Spec.load(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     observations, pending, notes = read_history(history, plan) if history else ([], [], ())
-    proposals = wiring.optimizer(plan).propose(plan.space, plan.objective, observations, pending, n, plan.seed)
+    optimizer: Optimizer = wiring.optimizer(plan)
+    proposals = optimizer.propose(plan.space, plan.objective, observations, pending, n, plan.seed)
     if not proposals:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
-    return plan, proposals, notes
+    if len(proposals) < n:
+        notes = (*notes, f"{n} proposals were asked for, only {len(proposals)} are left in the space")
+    left_out = None
+    if quality and isinstance(optimizer, Explains) and sum(o.value is not None for o in observations) > 2:
+        left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
+    return Suggested(plan=plan, proposals=proposals, notes=notes, quality=Quality.of(left_out) if left_out else None)
 
 
 def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candidate], tuple[str, ...]]:
