@@ -153,11 +153,15 @@ class Pool(Sequence[Candidate]):
         """Mask of the rows that no earlier row equals."""
         import numpy as np
 
-        both = np.hstack([self.counts, self.settings]) + 0.0
-        first = np.zeros(len(self), dtype=bool)
-        if len(self):
+        first = np.ones(len(self), dtype=bool)
+        marks, order = self._marks
+        same = marks[1:] == marks[:-1]
+        suspects = np.sort(order[np.append(same, False) | np.insert(same, 0, False)])
+        if len(suspects):
+            both = np.ascontiguousarray(np.hstack([self.counts[suspects], self.settings[suspects]]) + 0.0)
             kind = np.dtype((np.void, both.dtype.itemsize * both.shape[1]))
-            first[np.unique(np.ascontiguousarray(both).view(kind).ravel(), return_index=True)[1]] = True
+            first[suspects] = False
+            first[suspects[np.unique(both.view(kind).ravel(), return_index=True)[1]]] = True
         return first
 
     # -- whether they may be ---------------------------------------------------------------

@@ -155,7 +155,7 @@ def records_of(head: Head) -> Iterator[tuple[int, list[str]]]:
     with readable(head.path, head.encoding), head.path.open(encoding=head.encoding, newline="") as file:
         reader = csv.reader(file, delimiter=head.delimiter)
         try:
-            full = ((reader.line_num, row) for row in reader if any(c.strip() for c in row))
+            full = ((reader.line_num, row) for row in reader if row and (row[0].strip() or any(map(str.strip, row))))
             yield from islice(full, head.first, None)
         except csv.Error as error:
             fault = Fault(message=f"cannot be read: {error}", line=reader.line_num, code="LAB-0221")
@@ -192,7 +192,7 @@ def read_rows(head: Head, wanted: Mapping[str, str], *, text: set[str], optional
         lines.append(np.array([line for line, _ in block]))
         for name, column in wanted.items():
             i = head.column(column)
-            cells = Cells([row[i].strip() for _, row in block], lines[-1], column, comma=head.delimiter != ",")
+            cells = Cells([row[i] for _, row in block], lines[-1], column, comma=head.delimiter != ",")
             parts[name].append(cells.words(name in optional) if name in text else cells.numbers(name in optional))
             faults += cells.faults
     if faults:
@@ -238,6 +238,7 @@ class Cells:
         """As text."""
         import numpy as np
 
+        self.cells = [c.strip() for c in self.cells]
         if not optional:
             self.faults += [self._fault(i, "the cell is empty") for i, cell in enumerate(self.cells) if not cell]
         words = np.empty(len(self.cells), dtype=object)
@@ -249,8 +250,9 @@ class Cells:
         import numpy as np
 
         try:
-            found = np.array([float(c) for c in self.cells])
+            found = np.fromiter(map(float, self.cells), dtype=float, count=len(self.cells))
         except ValueError:
+            self.cells = [c.strip() for c in self.cells]
             return np.array([self._number(i, cell, optional) for i, cell in enumerate(self.cells)])
         self.faults += [self._not_finite(int(i)) for i in np.flatnonzero(~np.isfinite(found))[:MOST]]
         return found
