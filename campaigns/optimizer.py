@@ -77,7 +77,7 @@ class Objective:
 
     @property
     def all(self) -> tuple[Objective, ...]:
-        """This objective and the others."""
+        """The objective and the others."""
         return (self, *self.others)
 
     @property

@@ -9,26 +9,23 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from campaigns.candidate import Candidate
 from campaigns.drawing import allowed
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
 from campaigns.space import Space
 
-if TYPE_CHECKING:
-    import numpy as np
+Array = np.ndarray[Any, Any]
 
-    Array = np.ndarray[Any, Any]
-
-UNIFORM_SD = 12**-0.5  #: of a variable that is uniform between 0 and 1
-REFERENCE = 1024  #: candidates from which the spread of each column is taken
+ABSENT = 0.03  #: chance that a move takes a component out
+OTHER_CHOICE = 0.15  #: chance that a move changes a choice
 
 
-def generator(*of: object) -> Any:
+def generator(*of: object) -> np.random.Generator:
     """A numpy generator that is the same in every process for the same words."""
-    import numpy as np
-
     digest = hashlib.sha256("/".join(str(o) for o in of).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -50,58 +47,56 @@ class Table:
     @cached_property
     def keys(self) -> list[bytes]:
         """What makes two rows the same candidate."""
-        import numpy as np
-
         both = np.ascontiguousarray(np.hstack([self.counts, self.settings]).astype(float) + 0.0)
         return [row.tobytes() for row in both]
 
 
 def joined(tables: Iterable[Table]) -> Table:
-    """All rows of several tables, each candidate once, in order."""
-    import numpy as np
-
+    """All rows of several tables."""
     some = list(tables)
-    table = Table(np.vstack([t.counts for t in some]), np.vstack([t.settings for t in some]))
-    first = dict.fromkeys(table.keys)
-    seen: dict[bytes, int] = {}
+    return Table(np.vstack([t.counts for t in some]), np.vstack([t.settings for t in some]))
+
+
+def distinct(table: Table) -> Table:
+    """Each candidate once, in order."""
+    first: dict[bytes, int] = {}
     for i, key in enumerate(table.keys):
-        seen.setdefault(key, i)
-    return table.rows([seen[key] for key in first])
+        first.setdefault(key, i)
+    return table if len(first) == len(table) else table.rows(list(first.values()))
 
 
 class Grid:
-    """The candidates of one space: drawing, moving, and their points.
-
-    Points are the coordinates in which composition maps are smooth: square roots of the
-    fractions (Hellinger coordinates), because properties change fastest where a component
-    begins to appear; settings from 0 to 1; one column per choice. Every column is scaled to
-    the spread of a uniform variable.
-    """
+    """The candidates of one space: drawing them, moving between them."""
 
     def __init__(self, space: Space) -> None:
-        import numpy as np
-
         self.space = space
         self.composition = space.composition
         self.steps = self.composition.steps if self.composition else 1
         self.names = self.composition.names if self.composition else ()
-        drawn = self.table(space.pool[:REFERENCE]) if space.pool else self.draw(generator("spread"), REFERENCE)
-        raw = self._raw(drawn.counts / self.steps, drawn.settings)
-        spread = raw.std(axis=0)
-        self.scale = np.where(spread > 1e-9, UNIFORM_SD / np.maximum(spread, 1e-9), 1.0)
+        self._rows: dict[Candidate, tuple[Array, Array]] = {}  #: each candidate is read once
 
     # -- candidates and rows --------------------------------------------------------------
 
     def table(self, candidates: Sequence[Candidate]) -> Table:
         """Candidates as rows."""
-        import numpy as np
-
-        counts = np.array([[float(c.fractions.get(n, 0)) * self.steps for n in self.names] for c in candidates])
-        settings = np.array([[self._code(p, c.process[p.name]) for p in self.space.process] for c in candidates])
-        size = len(candidates)
+        rows = [self._row(c) for c in candidates]
+        size = len(rows)
         return Table(
-            np.round(counts.reshape(size, len(self.names)), 6), settings.reshape(size, len(self.space.process))
+            np.array([r[0] for r in rows]).reshape(size, len(self.names)),
+            np.array([r[1] for r in rows]).reshape(size, len(self.space.process)),
         )
+
+    def _row(self, candidate: Candidate) -> tuple[Array, Array]:
+        row = self._rows.get(candidate)
+        if row is None:
+            counts = [round(float(candidate.fractions.get(n, 0)) * self.steps, 6) for n in self.names]
+            settings = [self._code(p, candidate.process[p.name]) for p in self.space.process]
+            row = self._rows[candidate] = np.array(counts), np.array(settings)
+        return row
+
+    def raw(self, table: Table) -> Array:
+        """Fractions and settings as one row each: what a model is told."""
+        return np.hstack([table.counts / self.steps, table.settings])
 
     def candidate(self, table: Table, row: int) -> Candidate:
         """One row as a candidate."""
@@ -118,67 +113,88 @@ class Grid:
             return parameter.choices[int(code)]
         return int(code) if isinstance(parameter, IntegerParameter) else code
 
-    # -- points ---------------------------------------------------------------------------
-
-    def points(self, table: Table) -> Array:
-        """One point per row."""
-        return self._raw(table.counts / self.steps, table.settings) * self.scale
-
-    def points_of(self, fractions: Array, table: Table) -> Array:
-        """Points of what was really made, with the settings of `table`."""
-        return self._raw(fractions, table.settings) * self.scale
-
-    def _raw(self, fractions: Array, settings: Array) -> Array:
-        import numpy as np
-
-        columns = [np.sqrt(np.maximum(fractions, 0.0))]
-        for i, parameter in enumerate(self.space.process):
-            if isinstance(parameter, CategoricalParameter):
-                columns.append((settings[:, [i]] == np.arange(len(parameter.choices))).astype(float))
-            else:
-                columns.append((settings[:, [i]] - parameter.low) / (parameter.high - parameter.low))
-        return np.hstack(columns)
-
     # -- drawing --------------------------------------------------------------------------
 
-    def draw(self, rng: Any, size: int) -> Table:
+    def draw(self, rng: np.random.Generator, size: int) -> Table:
         """Feasible candidates at random; fewer where the space is hard to draw from."""
-        import numpy as np
-
         counts = self.composition.drawing.draw(rng, size) if self.composition else np.zeros((size, 0))
         shares = rng.random((len(counts), len(self.space.process)))
-        settings = [
-            [self._code(p, p.at(float(s))) for p, s in zip(self.space.process, row, strict=True)] for row in shares
-        ]
-        return Table(counts, np.array(settings, dtype=float).reshape(len(counts), len(self.space.process)))
+        return Table(counts, self._settings(shares))
 
     def all(self, limit: int) -> Table | None:
         """Every candidate, or None when there are more than `limit`."""
         whole = self.space.all(limit)
         return None if whole is None else self.table(whole)
 
+    def _settings(self, shares: Array) -> Array:
+        """Settings at these shares of the way from low to high, on their grids."""
+        columns = [_at(p, shares[:, i]) for i, p in enumerate(self.space.process)]
+        return np.column_stack(columns) if columns else np.zeros((len(shares), 0))
+
     # -- moving ---------------------------------------------------------------------------
 
-    def around(self, table: Table, row: int, rng: Any, sizes: Sequence[int]) -> Table:
-        """Feasible candidates a move away from one row."""
-        import numpy as np
+    def near(self, table: Table, size: float, each: int, rng: np.random.Generator) -> Table:
+        """Feasible candidates scattered around each row, `size` of the whole away."""
+        repeated = table.rows(np.repeat(np.arange(len(table)), each))
+        counts = self._scattered(repeated.counts, size, rng) if self.composition else repeated.counts
+        settings = self._shifted(repeated.settings, size, rng)
+        if self.composition is None:
+            return Table(counts, settings)
+        good = allowed(self.composition, counts)
+        return Table(counts[good], settings[good])
 
+    def _scattered(self, counts: Array, size: float, rng: np.random.Generator) -> Array:
+        """Shares changed at random, some to nothing, brought back to the whole and to whole steps."""
+        shape = counts.shape
+        hit = rng.random(shape) < max(0.4, 2.0 / shape[1])
+        moved = counts / self.steps + max(size, 1.0 / self.steps) * rng.standard_normal(shape) * hit
+        drawing = self.composition.drawing if self.composition else None
+        assert drawing is not None
+        moved = np.clip(moved, 0.0, drawing.high / self.steps)
+        moved[(rng.random(shape) < ABSENT) & drawing.absent] = 0.0
+        low = np.where(drawing.absent, 0.0, drawing.low / self.steps)
+        moved = np.maximum(moved, low)
+        total = moved.sum(axis=1, keepdims=True)
+        share = np.where(total > 1e-9, moved / np.maximum(total, 1e-9), 1.0 / shape[1])
+        return whole_steps(share, self.steps)
+
+    def _shifted(self, settings: Array, size: float, rng: np.random.Generator) -> Array:
+        """Settings changed at random, some not at all."""
+        columns = []
+        p_hit = max(0.4, 1.0 / max(1, settings.shape[1]))
+        for i, p in enumerate(self.space.process):
+            column, hit = settings[:, i], rng.random(len(settings))
+            if isinstance(p, CategoricalParameter):
+                other = rng.integers(0, len(p.choices), len(settings)).astype(float)
+                columns.append(np.where(hit < OTHER_CHOICE, other, column))
+                continue
+            step = size
+            if isinstance(p, IntegerParameter):
+                step = max(size, 0.7 / (p.high - p.low))
+            elif p.step is not None:
+                step = max(size, 0.7 * p.step / (p.high - p.low))
+            share = (column - p.low) / (p.high - p.low) + step * rng.standard_normal(len(settings))
+            share = np.clip(share, 0.0, 1.0)
+            new = np.round(p.low + share * (p.high - p.low)) if isinstance(p, IntegerParameter) else _at(p, share)
+            columns.append(np.where(hit < p_hit, new, column))
+        return np.column_stack(columns) if columns else settings
+
+    def around(self, table: Table, row: int, sizes: Sequence[int]) -> Table:
+        """All feasible candidates that differ from one row by some steps between two components, or in one setting."""
         counts, settings = table.counts[row], table.settings[row]
         tables = []
         if self.composition is not None:
             moved = self._moved(counts, sizes)
             tables.append(Table(moved, np.repeat(settings[None, :], len(moved), axis=0)))
         for i, parameter in enumerate(self.space.process):
-            values = self._near(parameter, float(settings[i]), rng)
+            values = _neighbours(parameter, float(settings[i]))
             changed = np.repeat(settings[None, :], len(values), axis=0)
             changed[:, i] = values
             tables.append(Table(np.repeat(counts[None, :], len(values), axis=0), changed))
         return joined(tables)
 
     def _moved(self, counts: Array, sizes: Sequence[int]) -> Array:
-        """Some steps from one component to another."""
-        import numpy as np
-
+        """Some steps from one component to another; along narrow constraints, the smallest moves that keep them."""
         assert self.composition is not None
         k = len(counts)
         moves = [(i, j, by) for by in sizes for i in range(k) for j in range(k) if i != j]
@@ -186,17 +202,52 @@ class Grid:
         for row, (i, j, by) in enumerate(moves):
             change[row, i], change[row, j] = -by, by
         moved = counts + change
+        moved = moved[(moved >= 0).all(axis=1)]
         result: Array = moved[allowed(self.composition, moved)]
-        return result
+        if len(result) or not self.composition.constraints:
+            return result
+        along = self.composition.drawing.moves
+        moved = counts + np.vstack([along, -along])
+        moved = moved[(moved >= 0).all(axis=1)]
+        found: Array = moved[allowed(self.composition, moved)]
+        return found
 
-    def _near(self, parameter: Any, code: float, rng: Any) -> list[float]:
-        """Settings near this one, or the other choices."""
-        if isinstance(parameter, CategoricalParameter):
-            return [float(i) for i in range(len(parameter.choices)) if i != code]
-        if isinstance(parameter, FloatParameter):
-            share, far = parameter.share(code), float(rng.random()) * 0.3
-            shares = [share + sign * size for size in (0.01, 0.05, far) for sign in (-1, 1)]
-            near = {parameter.at(min(1.0, max(0.0, s))) for s in shares}
-        else:
-            near = {float(min(parameter.high, max(parameter.low, code + by))) for by in (-3, -1, 1, 3)}
-        return sorted(near - {code})
+
+def whole_steps(shares: Array, steps: int) -> Array:
+    """Shares of each row as whole steps that sum to the whole, nearest to them (largest remainders)."""
+    scaled = shares * steps
+    counts = np.floor(scaled + 1e-9)
+    left = np.rint(steps - counts.sum(axis=1)).astype(int)
+    order = np.argsort(counts - scaled, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(shares.shape[1])[None, :], axis=1)
+    result: Array = counts + (rank < left[:, None])
+    return result
+
+
+def _at(parameter: Any, share: Array) -> Array:
+    """Settings at these shares of the way, as `parameter.at` gives them."""
+    if isinstance(parameter, CategoricalParameter):
+        return np.minimum(len(parameter.choices) - 1, np.floor(share * len(parameter.choices)))
+    if isinstance(parameter, IntegerParameter):
+        return np.minimum(parameter.high, parameter.low + np.floor(share * (parameter.high - parameter.low + 1)))
+    value = parameter.low + share * (parameter.high - parameter.low)
+    if parameter.step is None:
+        return np.round(value, 12)
+    most = np.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
+    return np.round(
+        parameter.low + parameter.step * np.minimum(most, np.round((value - parameter.low) / parameter.step)), 12
+    )
+
+
+def _neighbours(parameter: Any, code: float) -> list[float]:
+    """Settings near this one, or the other choices."""
+    if isinstance(parameter, CategoricalParameter):
+        return [float(i) for i in range(len(parameter.choices)) if i != code]
+    if isinstance(parameter, FloatParameter):
+        share, step = parameter.share(code), parameter.step
+        sizes = (0.002, 0.01) if step is None else (step / (parameter.high - parameter.low),)
+        near = {parameter.at(min(1.0, max(0.0, share + sign * size))) for size in sizes for sign in (-1, 1)}
+    else:
+        near = {float(min(parameter.high, max(parameter.low, code + by))) for by in (-1, 1)}
+    return sorted(near - {code})

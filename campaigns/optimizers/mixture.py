@@ -1,0 +1,354 @@
+"""The surrogate: a few small models that each see the candidates in their own way, averaged.
+
+Gaussian processes of different smoothness in different coordinates, and for process
+parameters a forest. Mean and variance of the equal-weight mixture follow the law of total
+variance. It is fitted and asked as the library does (`fit`, `predict`), and keeps the
+predictions of attached candidates up to date row by row.
+
+What it answers depends on the rows and the seed alone, bit for bit: hyperparameters are
+fitted at fixed numbers of rows, each time from those of a fixed smaller number, and rows
+beyond are added one by one, in a running process and after a restart alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from campaigns.optimizers.coordinates import View
+from campaigns.optimizers.forest import Forest
+from campaigns.optimizers.gaussian_process import GaussianProcess, Kind, Rows
+from campaigns.optimizers.grid import generator
+
+Array = np.ndarray[Any, Any]
+
+EACH = 40  #: up to so many rows, hyperparameters are fitted for every new one
+LONGEST = 50  #: rows between two fits at most
+FIT_ON = 120  #: rows on which hyperparameters are fitted: the best half and a random rest
+MOST = 1000  #: rows that a process holds: beyond, the best half and a random rest
+ANCHORS = (8, 12, 16, 24, 32, 48, 64, 96, 144, 216, 324, 486, 729, 1093, 1640, 2460, 3690)
+TAIL = 2.0  #: robust standard deviations below the median beyond which values are pulled in
+OUTLIER, DEGREES = 4.0, 4.0  #: leave-one-out residual that is suspect; degrees of freedom of its weight
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values as models see them: larger is better, the bad tail pulled in by a logarithm, mean 0, sd 1."""
+
+    unit: float
+    shift: float
+    low: float
+    robust: float
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, values: Array) -> Scale:
+        """The scale of these values; harmless where all are equal."""
+        unit = float(np.max(np.abs(values - np.median(values)))) or 1.0
+        shift = float(np.median(values))
+        y = (values - shift) / unit
+        robust = float(1.4826 * np.median(np.abs(y))) + 1e-12
+        scale = cls(unit, shift, -TAIL * robust, robust, 0.0, 1.0)
+        pulled = scale(values)
+        sd = float(pulled.std())
+        return cls(unit, shift, scale.low, robust, float(pulled.mean()), sd if sd > 1e-9 else 1.0)
+
+    def __call__(self, values: Array) -> Array:
+        """Standardised values."""
+        y = (values - self.shift) / self.unit
+        below = np.maximum(self.low - y, 0.0) / self.robust
+        y = np.where(below > 0, self.low - self.robust * np.log1p(below), y)
+        result: Array = (y - self.mean) / self.sd
+        return result
+
+    def back(self, standard: Array) -> Array:
+        """Values in their own unit."""
+        y = standard * self.sd + self.mean
+        below = np.maximum(self.low - y, 0.0) / self.robust
+        y = np.where(below > 0, self.low - self.robust * np.expm1(np.minimum(below, 50.0)), y)
+        result: Array = y * self.unit + self.shift
+        return result
+
+    @property
+    def spread(self) -> float:
+        """One standard deviation in the values' unit, tail aside."""
+        return self.sd * self.unit
+
+
+AS_THEY_ARE = Scale(1.0, 0.0, -np.inf, 1.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of the mixture: how it sees the candidates, what it assumes."""
+
+    view: View
+    kind: Kind
+
+
+@dataclass
+class Known:
+    """All rows: raw, values that are larger the better, variance and block of each."""
+
+    raw: Array
+    values: Array
+    variance: Array
+    block: Array
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def shared_with(self, other: Known) -> int:
+        """How many leading rows are the same."""
+        n = min(len(self), len(other))
+        same = (
+            (self.raw[:n] == other.raw[:n]).all(axis=1)
+            & (self.values[:n] == other.values[:n])
+            & (self.variance[:n] == other.variance[:n])
+            & (self.block[:n] == other.block[:n])
+        )
+        return n if same.all() else int(np.argmin(same))
+
+
+def checkpoint(n: int) -> int:
+    """The number of rows, at most `n`, at which hyperparameters are fitted."""
+    at = min(n, EACH)
+    while n > at:
+        step = min(LONGEST, max(2, at // 20))
+        if at + step > n:
+            break
+        at += step
+    return at
+
+
+def picked(values: Array, most: int, rng: np.random.Generator) -> Array:
+    """Rows to work on: all, or the best half of `most` and a random rest."""
+    if len(values) <= most:
+        return np.arange(len(values))
+    order = np.argsort(-values, kind="stable")
+    half = most // 2
+    return np.sort(np.concatenate([order[:half], rng.choice(order[half:], most - half, replace=False)]))
+
+
+@dataclass
+class State:
+    """One member's process and how far it is."""
+
+    process: GaussianProcess
+    at: int = 0  #: rows at the last fit
+    held: int = 0  #: rows of `Known` it has been told of
+    spread: float = 1.0  #: of the values at the last fit: the unit of their variance
+    rows: Array = field(default_factory=lambda: np.zeros(0, int))  #: which, in its own order
+    anchors: dict[int, Array] = field(default_factory=dict)  #: hyperparameters at fixed numbers of rows
+
+
+class Mixture:
+    """See module.
+
+    Parameters
+    ----------
+    members
+        The Gaussian processes.
+    forest
+        Weight of the forest, in members; 0 for none.
+    forest_view
+        How the forest sees the candidates.
+    candidates
+        Raw rows whose predictions are kept up to date.
+    blocks
+        Whether rows of one block share a shift that is learned.
+    features
+        Functions of raw rows that enter linearly, each with a weight that is learned.
+    labels
+        Whether values are labels, to be taken as they are.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        seed: object,
+        candidates: Array | None = None,
+        forest: int = 0,
+        forest_view: View | None = None,
+        blocks: bool = False,
+        features: Sequence[Callable[[Array], Array]] = (),
+        labels: bool = False,
+    ) -> None:
+        self.members, self.seed, self.candidates = tuple(members), seed, candidates
+        self.forest_weight, self.forest_view = forest, forest_view
+        self.blocks, self.features, self.labels = blocks, tuple(features), labels
+        self.states = [
+            State(GaussianProcess(m.view.width, m.kind, features=len(self.features), blocks=blocks))
+            for m in self.members
+        ]
+        self.known: Known | None = None
+        self.forest_points = forest_view(candidates) if forest and forest_view and candidates is not None else None
+        if candidates is not None:
+            for m, s in zip(self.members, self.states, strict=True):
+                s.process.attach(self._points(m, candidates))
+
+    def _points(self, member: Member, raw: Array) -> Array:
+        """Rows as one member's process sees them, features last."""
+        points = member.view(raw)
+        return np.column_stack([points, *(f(raw) for f in self.features)]) if self.features else points
+
+    def _scale(self, values: Array) -> Scale:
+        return AS_THEY_ARE if self.labels else Scale.of(values)
+
+    # -- fitting --------------------------------------------------------------------------
+
+    def fit(self, raw: Array, values: Array, variance: Array | None = None, block: Array | None = None) -> Mixture:
+        """Learn these rows. Values are larger the better; `variance` is that of each value, 0 where unknown."""
+        n = len(values)
+        new = Known(
+            np.asarray(raw, dtype=float),
+            np.asarray(values, dtype=float),
+            np.zeros(n) if variance is None else variance,
+            np.full(n, -1) if block is None else block,
+        )
+        shared = self.known.shared_with(new) if self.known is not None else 0
+        self.known, self.scale = new, self._scale(new.values)
+        self.standard = self.scale(new.values)
+        for j, (member, state) in enumerate(zip(self.members, self.states, strict=True)):
+            self._forget(state, shared)
+            self._update(j, member, state)
+        if self.forest_weight and self.forest_view is not None:
+            rows = picked(self.standard, MOST, generator(self.seed, "forest rows", n))
+            self.forest = Forest(generator(self.seed, "forest", n)).fit(
+                self.forest_view(new.raw[rows]), self.standard[rows]
+            )
+            self._forest_of_candidates: tuple[Array, Array] | None = None
+        self.X_train_ = new.raw  # the library reads the number of dimensions here
+        return self
+
+    def _forget(self, state: State, shared: int) -> None:
+        """Drop what was learned from rows that have changed."""
+        if state.held > shared:
+            state.held = state.at = 0
+        state.anchors = {n: theta for n, theta in state.anchors.items() if n <= shared}
+
+    def _update(self, j: int, member: Member, state: State) -> None:
+        """Fit at the checkpoint of this number of rows, then add the rows beyond one by one."""
+        assert self.known is not None
+        n = len(self.known)
+        at = n if n < EACH + j else checkpoint(n - j) + j
+        if state.at != at:
+            self._fit_at(member, state, at)
+        for row in range(state.held, n):
+            point = self._points(member, self.known.raw[row : row + 1])[0]
+            variance = float(self.known.variance[row]) / state.spread**2
+            state.process.push(point, 1.0, variance, int(self.known.block[row]))
+            state.rows = np.append(state.rows, row)
+        state.held = n
+
+    def _fit_at(self, member: Member, state: State, at: int) -> None:
+        """Hyperparameters and state from the first `at` rows."""
+        start = state.process.start
+        anchor = max((a for a in ANCHORS if a < at), default=None)
+        if anchor is not None:
+            if anchor not in state.anchors:
+                state.anchors[anchor] = self._hyperparameters(member, state, anchor, start)
+            start = state.anchors[anchor]
+        theta = self._hyperparameters(member, state, at, start)
+        rows, index = self._rows(member, at, MOST, "rows")
+        state.process.condition(rows, theta)
+        if weights := self._weights(state.process, rows):
+            rows = Rows(points=rows.points, values=rows.values, share=weights[0], known=rows.known, block=rows.block)
+            state.process.condition(rows, theta)
+        assert self.known is not None
+        state.at, state.held, state.rows, state.spread = at, at, index, self._scale(self.known.values[:at]).spread
+
+    def _hyperparameters(self, member: Member, state: State, at: int, start: Array) -> Array:
+        rows, _ = self._rows(member, at, FIT_ON, "fit")
+        return state.process.fitted(rows, start)
+
+    def _rows(self, member: Member, at: int, most: int, purpose: str) -> tuple[Rows, Array]:
+        """Rows among the first `at`, standardised by these."""
+        assert self.known is not None
+        scale = self._scale(self.known.values[:at])
+        standard = scale(self.known.values[:at])
+        index = picked(standard, most, generator(self.seed, purpose, at))
+        return Rows(
+            points=self._points(member, self.known.raw[index]),
+            values=standard[index],
+            share=np.ones(len(index)),
+            known=self.known.variance[index] / scale.spread**2,
+            block=self.known.block[index],
+        ), index
+
+    def _weights(self, process: GaussianProcess, rows: Rows) -> tuple[Array] | None:
+        """Noise of rows far below what all others say, as under Student's t; None when there is none.
+
+        Only surprises to the worse are doubted: one to the better may be the peak that is
+        looked for, and is worth a replicate.
+        """
+        if len(rows) < 12 or self.labels:
+            return None
+        mean, variance = process.leave_one_out(rows.values)
+        z = (rows.values - mean) / np.sqrt(variance)
+        suspect = z < -OUTLIER
+        if not suspect.any():
+            return None
+        return (np.where(suspect, (DEGREES + z**2) / (DEGREES + 1), 1.0),)
+
+    # -- predictions ----------------------------------------------------------------------
+
+    def values_of(self, state: State) -> Array:
+        """Standardised values of the rows that a member holds."""
+        return self.standard[state.rows]
+
+    def standardised(self, raw: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation in standardised values."""
+        if raw is self.candidates:
+            return self.of_candidates()
+        parts = [
+            s.process.predict(self._points(m, raw), self.values_of(s))
+            for m, s in zip(self.members, self.states, strict=True)
+        ]
+        if self.forest_weight and self.forest_view is not None:
+            parts += [self.forest.predict(self.forest_view(raw))] * self.forest_weight
+        return mixed(parts)
+
+    def of_candidates(self) -> tuple[Array, Array]:
+        """The same for the attached candidates."""
+        parts = [s.process.of_candidates(self.values_of(s)) for s in self.states]
+        if self.forest_weight and self.forest_points is not None:
+            if self._forest_of_candidates is None:
+                self._forest_of_candidates = self.forest.predict(self.forest_points)
+            parts += [self._forest_of_candidates] * self.forest_weight
+        return mixed(parts)
+
+    def predict(self, raw: Array, return_std: bool = False) -> Any:
+        """Mean, and the standard deviation of the noiseless value when asked, in the values' unit (tail straightened)."""
+        mean, sd = self.standardised(raw)
+        level = self.scale.shift + self.scale.unit * (self.scale.mean + self.scale.sd * mean)
+        return (level, self.scale.spread * sd) if return_std else level
+
+    # -- beliefs --------------------------------------------------------------------------
+
+    def believe(self, raw: Array) -> None:
+        """Take each row to turn out as predicted: no mean moves, doubt near by goes."""
+        for m, s in zip(self.members, self.states, strict=True):
+            for point in self._points(m, np.atleast_2d(raw)):
+                s.process.push(point)
+
+    def mark(self) -> list[tuple[int, Array | None]]:
+        """Where `restore` returns to."""
+        return [s.process.mark() for s in self.states]
+
+    def restore(self, mark: list[tuple[int, Array | None]]) -> None:
+        """Forget the beliefs since."""
+        for s, m in zip(self.states, mark, strict=True):
+            s.process.restore(m)
+
+
+def mixed(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Mean and standard deviation of an equal-weight mixture, by the law of total variance."""
+    means, variances = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
+    mean = means.mean(0)
+    return mean, np.sqrt(np.maximum((variances + means**2).mean(0) - mean * mean, 1e-12))

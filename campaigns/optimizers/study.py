@@ -1,0 +1,242 @@
+"""One campaign's candidates and what its observations say about them: models, chances, search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from campaigns.candidate import Candidate
+from campaigns.optimizer import Observation
+from campaigns.optimizers.coordinates import View, view
+from campaigns.optimizers.gaussian_process import Kind
+from campaigns.optimizers.grid import Grid, Table, distinct, generator, joined
+from campaigns.optimizers.mixture import Member, Mixture
+from campaigns.space import Space
+
+Array = np.ndarray[Any, Any]
+
+WHOLE = 4000  #: a space of at most so many candidates is looked at whole
+REFERENCE = 2048  #: candidates drawn to learn how wide the space is
+BASE = 1200  #: candidates drawn once from a large space
+PARENTS, CHILDREN = 10, 24  #: local search: parents, and children of each
+SIZES = (0.1, 0.05, 0.02, 0.008, 0.003, 0.001)  #: how far children are from their parents, round by round
+
+POOL_LENGTH, POOL_NOISE = (0.0, 1.0), (-3.0, 1.0)
+SPACE_LENGTH, SPACE_NOISE = (-0.7, 1.0), (-4.0, 1.0)
+FAILURES = Kind(nu=2.5, ard=True, length=(0.0, 0.7), amplitude=(0.0, 0.7), noise=(-3.0, 1.0))
+FAILED = -2.0  #: label of a candidate that could not be made; 0 is that of one that could
+UNSURE = 0.3  #: variance of a label that no model explains
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Which models look at which coordinates."""
+
+    members: tuple[tuple[str, Kind], ...]
+    forest: int
+
+
+def setup(space: Space, finite: bool, coordinates: str) -> Setup:
+    """The default mixture, by facts that the user states: compositions or settings, a list or a space.
+
+    Measured on public data: `benchmarks/README.md`.
+    """
+    length, noise = (POOL_LENGTH, POOL_NOISE) if finite else (SPACE_LENGTH, SPACE_NOISE)
+    five, three, same = (
+        Kind(nu=2.5, length=length, noise=noise),
+        Kind(nu=1.5, length=length, noise=noise),
+        Kind(nu=2.5, ard=False, length=length, noise=noise),
+    )
+    if finite:
+        composed = (("roots", five), ("roots", three), ("fractions", three), ("roots", same), ("fractions", same))
+    else:
+        composed = (("uniform", five), ("roots", five), ("fractions", same), ("uniform", same))
+    members = composed if space.composition else (("fractions", five), ("fractions", three), ("fractions", same))
+    if coordinates != "auto" and space.composition:
+        members = tuple((coordinates, kind) for _, kind in members)
+    forest = 0 if not space.process else 2 if finite and not space.composition else 1
+    return Setup(members, forest)
+
+
+class Study:
+    """See module. Made for one space and seed; its models grow row by row.
+
+    Parameters
+    ----------
+    coordinates
+        "auto", or the coordinates in which all models see compositions.
+    features
+        What earlier campaigns predict, as functions of raw rows.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        coordinates: str = "auto",
+        features: Sequence[Callable[[Array], Array]] = (),
+    ) -> None:
+        self.space, self.seed, self.features = space, seed, tuple(features)
+        self.grid = Grid(space)
+        whole = self.grid.all(WHOLE) if space.pool is None else self.grid.table(space.pool)
+        self.finite = whole is not None
+        self.table = whole if whole is not None else distinct(self.grid.draw(generator(seed, "base"), BASE))
+        self.raw = self.grid.raw(self.table)
+        reference = self.raw if self.finite else self.grid.raw(self.grid.draw(generator("width"), REFERENCE))
+        self.views: dict[str, View] = {n: view(n, space, reference) for n in ("roots", "uniform", "fractions")}
+        self.setup = setup(space, self.finite, coordinates)
+        self.models: dict[str, Mixture] = {}
+
+    # -- models ---------------------------------------------------------------------------
+
+    def model(self, quantity: str, blocks: bool = False) -> Mixture:
+        """The mixture for one property; knows the candidates of the table."""
+        found = self.models.get(quantity)
+        if found is None or found.blocks != blocks:
+            found = self.models[quantity] = Mixture(
+                [Member(self.views[name], kind) for name, kind in self.setup.members],
+                seed=f"{self.seed}/{quantity}",
+                candidates=self.raw,
+                forest=self.setup.forest,
+                forest_view=self.views["fractions"],
+                blocks=blocks,
+                features=self.features,
+            )
+        return found
+
+    def chances(self, known: Sequence[Observation]) -> Callable[[Array], Array] | None:
+        """Probability that a candidate can be made and measured, learned from those that could not.
+
+        A process over labels, read through the normal distribution (Rasmussen and Williams
+        2006, section 3.3, with labels taken as values); None while nothing failed.
+        """
+        if not any(o.failed for o in known):
+            return None
+        name = "roots" if self.space.composition else "fractions"
+        model = self.models.setdefault(
+            "", Mixture([Member(self.views[name], FAILURES)], seed="failures", candidates=self.raw, labels=True)
+        )
+        model.fit(self.made(known), np.array([FAILED if o.failed else 0.0 for o in known]))
+
+        def chance(raw: Array) -> Array:
+            mean, sd = model.standardised(raw)
+            result: Array = ndtr((1.0 + mean) / np.sqrt(UNSURE + sd**2))
+            return result
+
+        return chance
+
+    def made(self, observations: Sequence[Observation]) -> Array:
+        """Where each observation really was: the weighed composition where it is known."""
+        raw = self.grid.raw(self.grid.table([o.candidate for o in observations]))
+        for i, o in enumerate(observations):
+            if o.actual:
+                raw[i, : len(self.grid.names)] = [o.actual.get(name, 0.0) for name in self.grid.names]
+        return raw
+
+    # -- candidates -----------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> dict[bytes, int]:
+        """Row of each candidate of the table."""
+        return {key: i for i, key in enumerate(self.table.keys)}
+
+    def farthest(self, rng: np.random.Generator, taken: Sequence[Candidate], tries: int) -> Table | None:
+        """Of some candidates at random, the one farthest from all that were taken."""
+        drawn = self.grid.draw(rng, tries)
+        if not len(drawn) or not taken:
+            return None
+        points, others = (self.views["uniform"](self.grid.raw(t)) for t in (drawn, self.grid.table(taken)))
+        gap = ((points[:, None, :] - others[None, :, :]) ** 2).sum(axis=2).min(axis=1)
+        return drawn.rows([int(np.argmax(gap))])
+
+
+class Search:
+    """The candidate of the highest score among those still open.
+
+    Parameters
+    ----------
+    closed
+        Keys of candidates that were made or are being made.
+    near
+        Candidates around which a large space is searched as well.
+    fixed
+        Settings that every candidate must have, by the parameter's place.
+    """
+
+    def __init__(
+        self, study: Study, closed: set[bytes], near: Table, rng: np.random.Generator, fixed: dict[int, float]
+    ) -> None:
+        self.study, self.closed, self.near, self.rng, self.fixed = study, closed, near, rng, fixed
+        self.chosen: Table | None = None
+        self.score = -np.inf
+
+    def __call__(self, score: Callable[[Array], Array]) -> Array:
+        """The best one's raw row; `chosen` is None when nothing is open."""
+        self.chosen, self.score = None, -np.inf
+        self._table(score)
+        if not self.study.finite:
+            self._refine(score)
+        return self.study.grid.raw(self.chosen)[0] if self.chosen is not None else self.study.raw[0]
+
+    def _table(self, score: Callable[[Array], Array]) -> None:
+        """Look through the candidates whose predictions are at hand."""
+        table = self.study.table
+        scores = score(self.study.raw).copy()
+        for place, value in self.fixed.items():
+            scores[table.settings[:, place] != value] = -np.inf
+        if self.study.finite:
+            scores[[row for key in self.closed if (row := self.study.rows.get(key)) is not None]] = -np.inf
+        self._take(table, scores)
+        self.first = (table, scores)
+
+    def _take(self, table: Table, scores: Array) -> None:
+        """Remember the best open one, if it beats what was found before."""
+        for row in np.argsort(-scores, kind="stable")[: len(self.closed) + 1]:
+            if scores[row] <= self.score or scores[row] == -np.inf:
+                return
+            one = table.rows([int(row)])
+            if one.keys[0] not in self.closed:
+                self.chosen, self.score = one, float(scores[row])
+                return
+
+    def _refine(self, score: Callable[[Array], Array]) -> None:
+        """Children of the best, nearer and nearer, then every neighbour on the grid."""
+        grid = self.study.grid
+        table, scores = self.first
+        order = np.argsort(-scores, kind="stable")[:PARENTS]
+        parents, at = table.rows(order), scores[order]
+        for size in SIZES:
+            start = joined([parents, self.near]) if size == SIZES[0] else parents
+            children = self._held(grid.near(start, size, CHILDREN, self.rng))
+            found = score(grid.raw(children)) if len(children) else np.zeros(0)
+            self._take(children, found)
+            both, all_scores = joined([parents, children]), np.concatenate([at, found])
+            order = np.argsort(-all_scores, kind="stable")[:PARENTS]
+            parents, at = both.rows(order), all_scores[order]
+        self._climb(score)
+
+    def _climb(self, score: Callable[[Array], Array]) -> None:
+        """From the best, step by step along the grid while it gets better."""
+        for _ in range(PARENTS):
+            before = self.score
+            if self.chosen is None:
+                return
+            around = self._held(self.study.grid.around(self.chosen, 0, (1, 2)))
+            if len(around):
+                self._take(around, score(self.study.grid.raw(around)))
+            if self.score <= before:
+                return
+
+    def _held(self, table: Table) -> Table:
+        """With the settings that must be the same."""
+        if not self.fixed:
+            return table
+        settings = table.settings.copy()
+        for place, value in self.fixed.items():
+            settings[:, place] = value
+        return Table(table.counts, settings)
