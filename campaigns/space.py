@@ -332,7 +332,7 @@ class Space:
     def _problem_of_row(self, pool: Pool, row: int) -> str:
         counts, settings = pool.counts[row], pool.settings[row]
         if self.composition is not None:
-            shares = {n: Fraction(float(c)) / pool.steps for n, c in zip(pool.components, counts, strict=True)}
+            shares = {n: exact(round(float(c), 9)) / pool.steps for n, c in zip(pool.components, counts, strict=True)}
             if problems := self.composition.problems(shares):
                 return problems[0]
         found = [p.problem(float(v)) for p, v in zip(self.process, settings, strict=True)]

@@ -376,7 +376,7 @@ class Spec(Section):
     def json(self) -> dict[str, Any]:  # type: ignore[override]
         """Everything as JSON, quantities as numbers in the units of the models."""
         left_out = {
-            name for name, none in (("budget", NO_BUDGET), ("recipe", NO_RECIPE)) if getattr(self, name) is none
+            name for name, none in (("budget", NO_BUDGET), ("recipe", NO_RECIPE)) if getattr(self, name) == none
         }
         return self.model_dump(mode="json", exclude=left_out)
 

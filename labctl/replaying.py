@@ -131,12 +131,12 @@ def check(known: Known, table: Path) -> None:
 
     measured = known.values[~np.isnan(known.values)]
     quantity = known.objective.quantity
-    if len(measured) == 0:
+    if len(known) < 2:
+        problem = "all rows have the same inputs: there is nothing to choose among"
+    elif len(measured) == 0:
         problem = f"no row has a value of {quantity}"
     elif measured.min() == measured.max():
         problem = f"every value of {quantity} is {measured[0]:g}: no row is better than another"
-    elif len(known) < 2:
-        problem = "all rows have the same inputs: there is nothing to choose among"
     else:
         return
     raise FileFaults(table, [Fault(message=problem, line=2, code="LAB-0225")])

@@ -153,7 +153,8 @@ def usable(column: Column) -> bool:
     import numpy as np
 
     if column.is_text:
-        return column.varies and len(set(column.cells)) <= MOST_CHOICES and all(column.cells)
+        different = len(set(column.cells))
+        return 1 < different <= MOST_CHOICES and different < len(column.cells) and all(column.cells)
     return bool(column.varies and not np.isnan(column.cells).any())
 
 
@@ -161,9 +162,7 @@ def why_left_out(column: Column) -> str:
     """Why a column cannot be a process parameter."""
     if not column.varies:
         return "the same in every row"
-    return (
-        f"more than {MOST_CHOICES} different texts" if column.is_text and all(column.cells) else "some cells are empty"
-    )
+    return "too many different texts" if column.is_text and all(column.cells) else "some cells are empty"
 
 
 # -- the file -----------------------------------------------------------------------------------
