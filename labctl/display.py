@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +146,11 @@ REPLAYS = [
     Column("seeds", "seeds", right=True, rank=4),
     Column("budget", "budget", right=True, rank=5),
 ]
+WHAT_REPLAYS_SAY = (
+    "top 5 %     share of the attainable best 5 % found: mean over seeds, standard error",
+    "to top 1 %  median experiments until one of the best 1 %; to best: until the best",
+    "x faster    random picks would need so many times more for as many good ones",
+)
 TRACES = [Column("id", "id", rank=0)]
 
 
@@ -325,12 +332,12 @@ def show_replay(rows: Sequence[Row], heading: str) -> None:
         return
     from labctl.report.terminal import curves
 
-    say("top 5 %     share of the attainable best 5 % found: mean over seeds, standard error")
-    say("to top 1 %  median experiments until one of the best 1 %; to best: until the best")
-    say("x faster    random picks would need so many times more for as many good ones")
+    for text in WHAT_REPLAYS_SAY:
+        print(textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
     series = {row["method"]: row["curve"] for row in rows}
     say()
-    print(curves(series, f"{heading}: share of top 5 % found", "experiments", color=True))
+    width = plot_width()
+    print(curves(series, f"{heading}: top 5 % found", "experiments", width=width, color=True))
 
 
 def show_quality(quality: Quality | None, unit: str) -> None:
@@ -350,7 +357,13 @@ def show_quality(quality: Quality | None, unit: str) -> None:
     if sys.stdout.isatty():
         from labctl.report.terminal import scatter
 
-        print(scatter(quality.measured, quality.predicted, f"measured {unit}".rstrip(), "predicted without itself"))
+        label = "predicted without itself"
+        print(scatter(quality.measured, quality.predicted, f"measured {unit}".rstrip(), label, width=plot_width()))
+
+
+def plot_width() -> int:
+    """Columns for a plot that fits the terminal."""
+    return min(76, shutil.get_terminal_size().columns - 2)
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -190,7 +191,8 @@ def progress(name: str, asked: Asked, seed: int, runs: Iterator[Run]) -> Iterato
         return
     place = f"{seed - asked.seeds.start + 1} of {len(asked.seeds)}"
     for run in runs:
-        print(f"\r{name}: campaign {place}, experiment {len(run.picks)} of {asked.budget}  ", end="", file=sys.stderr)
+        said = f"{name}: campaign {place}, experiment {len(run.picks)} of {asked.budget}"
+        print(f"\r{said[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
         yield run
     print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from campaigns.quality import Quality
 from campaigns.spec import Spec
 from labctl import wiring
 from labctl.errors import UsageError
+
+LONG = 100_000  #: candidates of a list from which on it is said how long reading took
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,13 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     UsageError
         Nothing is left to propose.
     """
+    before = time.process_time()
     spec, _ = Spec.load(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     observations, pending, notes = read_history(history, plan) if history else ([], [], ())
+    if plan.space.pool is not None and len(plan.space.pool) >= LONG:
+        spent = time.process_time() - before
+        notes = (f"{len(plan.space.pool)} candidates, read in {spent:.1f} s of processor time", *notes)
     optimizer: Optimizer = wiring.optimizer(plan)
     proposals = optimizer.propose(plan.space, plan.objective, observations, pending, n, plan.seed)
     if not proposals:

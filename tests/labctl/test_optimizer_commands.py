@@ -9,13 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from campaigns.candidate import Candidate
+from campaigns.optimizer import LeaveOneOut, Proposal
+from campaigns.optimizers.random_search import RandomSearch
+from campaigns.space import Space
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
+from labctl import wiring
 from labctl.app import app, main
+from tests.labctl.test_cli import on_terminal
 
 DATA = Path("/work/shared/data")
 CAMPAIGN = """
@@ -162,6 +168,42 @@ def test_the_other_formats_of_a_replay(run: Any) -> None:
 def test_a_replay_draws_a_figure(run: Any, tmp_path: Path) -> None:
     run(*REPLAY, "--plot", "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_replay_on_a_terminal_fits_and_has_a_plot(run: Any, width: int) -> None:
+    run(*SUGGEST)
+    seen = on_terminal(*REPLAY[:-2], columns=width)
+    lines = [text.rsplit("\r", 1)[-1] for text in seen.split("\n") if not text.startswith("note:")]
+    assert max(map(len, lines)) <= width
+    assert "top 5 % found" in seen
+    assert "random: campaign 2 of 2" in seen
+
+
+class Honest:
+    """An optimizer whose model is wrong by as much as it says."""
+
+    name = "honest"
+
+    def propose(self, space: Space, objective: Any, history: Any, pending: Any, n: int, seed: int) -> list[Proposal]:
+        return RandomSearch().propose(space, objective, history, pending, n, seed)
+
+    def leave_one_out(self, space: Space, objective: Any, history: Any, seed: int) -> LeaveOneOut:
+        values = np.array([o.value for o in history])
+        away = np.where(np.arange(len(values)) % 2, 0.5, 1.0)
+        numbers = np.array([o.number for o in history])
+        return LeaveOneOut(predicted=values + away, sd=np.ones(len(values)), measured=values, numbers=numbers)
+
+
+@pytest.mark.parametrize("words", [(*SUGGEST[:-2], "--quality"), REPLAY[:-2]], ids=["suggest", "replay"])
+def test_the_quality_of_the_model_is_shown(run: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    monkeypatch.setattr(wiring, "optimizer", lambda plan: Honest())
+    said = run(*words).err
+    assert "model quality: 6 values, each predicted without itself" in said
+    assert "50% within the 50% interval, 100% within the 80% interval" in said
+    quality = run(*words, "-o", "json").json["quality"]
+    assert quality["inside"] == {"0.50": 0.5, "0.80": 1.0, "0.95": 1.0}
+    assert quality["rmse"] == pytest.approx(0.625**0.5)
 
 
 @pytest.mark.parametrize(
