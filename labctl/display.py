@@ -332,12 +332,12 @@ def show_replay(rows: Sequence[Row], heading: str) -> None:
         return
     from labctl.report.terminal import curves
 
-    for text in WHAT_REPLAYS_SAY:
-        print(textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
+    for text in (heading, *WHAT_REPLAYS_SAY):
+        print(textwrap.fill(clean(text), shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
     series = {row["method"]: row["curve"] for row in rows}
     say()
     width = plot_width()
-    print(curves(series, f"{heading}: top 5 % found", "experiments", width=width, color=True))
+    print(curves(series, "top 5 % found", "experiments", width=width, color=True))
 
 
 def show_quality(quality: Quality | None, unit: str) -> None:
