@@ -7,18 +7,15 @@ same answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from campaigns.candidate import Candidate
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from campaigns.space import Space
-
-    Array = np.ndarray[Any, Any]
 
 Goal = Literal["best", "many", "target", "map"]
 Direction = Literal["maximize", "minimize"]
@@ -62,6 +59,8 @@ class Objective:
         Share of this objective where objectives are added up instead of compared.
     reference
         The worst value that is still of any use: where the dominated volume begins.
+    combine
+        Several objectives: their Pareto front, or their weighted sum (each in its own spread).
     """
 
     quantity: str
@@ -74,11 +73,17 @@ class Objective:
     limits: tuple[OutcomeLimit, ...] = ()
     weight: float = 1.0
     reference: float | None = None
+    combine: Literal["pareto", "weighted"] = "pareto"
 
     @property
     def all(self) -> tuple[Objective, ...]:
         """The objective and the others."""
         return (self, *self.others)
+
+    @property
+    def sign(self) -> float:
+        """1 where larger values are wanted, -1 where smaller ones are."""
+        return -1.0 if self.direction == "minimize" else 1.0
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -167,30 +172,94 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaveOneOut:
-    """Each measured value, and what the model says of it when it has not seen that one.
+    """Each value predicted from all others: how good the model is. Lists in the order of `numbers`."""
 
-    Parameters
-    ----------
-    sd
-        Standard deviation of the value that would be measured: doubt of the mean and noise of the measurement together.
-    numbers
-        Of the observations.
-    """
+    numbers: tuple[int, ...]  #: of the observations
+    measured: tuple[float, ...]  #: the objective's unit
+    predicted: tuple[float, ...]
+    sd: tuple[float, ...]  #: of a new measurement there: doubt and noise together
 
-    predicted: Array
-    sd: Array
-    measured: Array
-    numbers: Array
+    def inside(self, share: float) -> float:
+        """Share of the values inside the central interval that should hold `share` of them."""
+        from scipy.special import ndtri
+
+        reach = float(ndtri(0.5 + share / 2))
+        hits = [abs(m - p) <= reach * s for m, p, s in zip(self.measured, self.predicted, self.sd, strict=True)]
+        return sum(hits) / len(hits) if hits else float("nan")
 
 
-@runtime_checkable
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What may still be gained."""
+
+    best: float  #: posterior mean of the best candidate measured, the objective's unit
+    best_number: int  #: of the observation it belongs to
+    gain: float  #: expected improvement that the best next experiment promises
+    left: tuple[float, ...]  #: draws of how much better the best possible candidate is, ascending
+
+    def within(self, distance: float) -> float:
+        """Probability that the best possible is at most `distance` better than what was found."""
+        return sum(d <= distance for d in self.left) / len(self.left)
+
+    def distance(self, probability: float) -> float:
+        """Distance within which the best possible lies with this probability."""
+        at = min(len(self.left) - 1, max(0, math.ceil(probability * len(self.left)) - 1))
+        return self.left[at]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Predictions along one component or setting through a candidate; the other shares keep their proportions."""
+
+    name: str
+    at: tuple[float | str, ...]
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    here: float | str  #: the candidate's own place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a candidate: in the objective's unit, fit to be read aloud."""
+
+    candidate: Candidate
+    predicted: float
+    predicted_u: float
+    gain: float
+    chance: float | None  #: that it can be made and keeps all limits
+    best: float | None  #: posterior mean of the best measured
+    best_number: int | None
+    nearest: Observation | None
+    nearest_distance: float | None  #: in widths of the space
+    binding: tuple[str, ...]  #: limits of the space at which it lies, in words
+    importance: Mapping[str, float]  #: share of the predicted variation through each component or setting
+    slices: tuple[Slice, ...]
+    others: Mapping[str, Measured]  #: predictions of further properties
+
+
 class Explains(Protocol):
-    """An optimizer that shows how good its model is."""
+    """What an optimizer with a model can say beside its proposals."""
 
     def leave_one_out(
         self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
-    ) -> LeaveOneOut:
-        """Of all observations with a value, in the order of their numbers."""
+    ) -> LeaveOneOut: ...
+
+    def outliers(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> dict[int, float]:
+        """Observations far from what all others say: number -> residual in standard deviations."""
+
+    def outlook(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Outlook: ...
+
+    def explain(
+        self,
+        space: Space,
+        objective: Objective,
+        history: Sequence[Observation],
+        pending: Sequence[Candidate],
+        candidate: Candidate,
+        seed: int,
+    ) -> Explanation: ...
 
 
 class Optimizer(Protocol):

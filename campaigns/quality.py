@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from campaigns.optimizer import LeaveOneOut
+from campaigns.optimizer import LeaveOneOut, Objective, Observation
+from campaigns.space import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 INTERVALS = {0.50: 0.674490, 0.80: 1.281552, 0.95: 1.959964}  #: stated share -> half width in standard deviations
+
+
+@runtime_checkable
+class HasModel(Protocol):
+    """An optimizer that can say how good its model is: the part of `Explains` that is used here."""
+
+    def leave_one_out(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> LeaveOneOut: ...
 
 
 @dataclass(frozen=True, kw_only=True)

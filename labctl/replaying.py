@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.dataset import Wanted, outside, read_dataset
-from campaigns.optimizer import Explains
 from campaigns.plan import Plan
-from campaigns.quality import Quality
+from campaigns.quality import HasModel, Quality
 from campaigns.replay import STEPS, Known, Run, figures, first_rows, known_of, replay
 from campaigns.spec import Spec
 from campaigns.tables import shortened
@@ -163,7 +162,7 @@ def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator
 def quality_of(plan: Plan, known: Known, seed: int) -> Quality | None:
     """How good our model is on rows of the table drawn at random; None when the optimizer does not say."""
     optimizer = wiring.optimizer(plan)
-    if not isinstance(optimizer, Explains):
+    if not isinstance(optimizer, HasModel):
         return None
     rows = first_rows(known, seed, LEFT_OUT)
     history = [known.observation(i, row) for i, row in enumerate(rows, start=1)]

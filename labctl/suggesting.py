@@ -9,10 +9,10 @@ from pathlib import Path
 
 from campaigns.candidate import Candidate
 from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, read_dataset, whole_steps
-from campaigns.optimizer import Explains, Measured, Observation, Optimizer, Proposal
+from campaigns.optimizer import Measured, Observation, Optimizer, Proposal
 from campaigns.plan import Plan
 from campaigns.pool import Pool
-from campaigns.quality import Quality
+from campaigns.quality import HasModel, Quality
 from campaigns.spec import Spec
 from labctl import wiring
 from labctl.errors import UsageError
@@ -54,7 +54,7 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     if len(proposals) < n:
         notes = (*notes, f"{n} proposals were asked for, only {len(proposals)} are left in the space")
     left_out = None
-    if quality and isinstance(optimizer, Explains) and sum(o.value is not None for o in observations) > 2:
+    if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
         left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
     return Suggested(plan=plan, proposals=proposals, notes=notes, quality=Quality.of(left_out) if left_out else None)
 

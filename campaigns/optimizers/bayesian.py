@@ -1,36 +1,38 @@
 """The default optimizer: bayesian-optimization with candidates that can be made.
 
 The library keeps the observations and asks (`library.py`). What is ours sits on its hooks: a
-mixture of small models as its surrogate, acquisition functions that choose among feasible
-candidates. `docs/optimizer.md` tells how it thinks.
+mixture of small models as its surrogate (`mixture.py`), acquisition functions that choose
+among feasible candidates (`decision.py`). `docs/optimizer.md` tells how it thinks.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
 
-import numpy as np
-
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Earlier, Objective, Observation, Prices, Proposal
-from campaigns.optimizers.grid import distinct, generator
+from campaigns.optimizer import (
+    Earlier,
+    Explanation,
+    LeaveOneOut,
+    Objective,
+    Observation,
+    Outlook,
+    Prices,
+    Proposal,
+)
+from campaigns.optimizers.decision import Decision
+from campaigns.optimizers.design import default_initial, initial_design, spread_out
+from campaigns.optimizers.earlier import features
+from campaigns.optimizers.explain import explanation, leave_one_out, outliers, outlook
+from campaigns.optimizers.knowledge import FEWEST, Knowledge
 from campaigns.optimizers.study import Study
 from campaigns.space import Space
 
-Array = np.ndarray[Any, Any]
-
-EVERY = 4000  #: a space of at most so many candidates is searched whole for the first design
-DESIGN_DRAWS = 400  #: candidates among which the initial design is spread
 BUDGET = 50  #: experiments to come, where the user does not say
-GOOD = 0.05  #: share of a list that counts as good
-FEW, MANY = (1.5, 1.5), (2.0, 0.5)  #: kappa at the beginning and end, where good ones are few, where many
-OPEN_KAPPA = 2.0  #: kappa in a space that is no list
-LOOK = 4  #: every so many proposals in such a space goes where nothing was measured
-LOOK_TRIES = 60
 
 
 class BayesianOptimizer:
@@ -48,13 +50,16 @@ class BayesianOptimizer:
     coordinates
         In which models see compositions: "auto", "roots", "uniform" or "fractions".
     prices
-        What candidates cost; with these, gain per cost decides.
+        What candidates cost; with these, promise per cost decides.
     shared
         Process parameters that all of one tray have in common.
     tray
         Places of a tray.
     earlier
         Campaigns to start from.
+    replicates
+        Whether a candidate may be made again where that helps most; by default in spaces, not
+        in lists.
     """
 
     def __init__(
@@ -68,9 +73,11 @@ class BayesianOptimizer:
         shared: Sequence[str] = (),
         tray: int = 1,
         earlier: Sequence[Earlier] = (),
+        replicates: bool | None = None,
     ) -> None:
         self.initial, self.budget, self.model, self.coordinates = initial, budget or BUDGET, model, coordinates
         self.prices, self.shared, self.tray, self.earlier = prices, tuple(shared), tray, tuple(earlier)
+        self.replicates = replicates
         self.name = f"bayesian-optimization {version('bayesian-optimization')}, {model}"
         self._study: Study | None = None
 
@@ -85,48 +92,92 @@ class BayesianOptimizer:
     ) -> list[Proposal]:
         known = sorted(history, key=lambda o: o.number)
         waiting = sorted(pending, key=lambda c: repr(c.key))
-        study = self.study(space, seed)
-        taken = {o.candidate for o in known} | set(waiting)
-        wanted = self.initial if self.initial is not None else default_initial(space)
-        found: list[Proposal] = []
-        if len(taken) < wanted:
-            found = initial_design(study, seed, wanted, taken, min(n, wanted - len(taken)))
-            taken |= {p.candidate for p in found}
-        measured = [o for o in known if o.value is not None]
-        if len(found) < n and len(measured) < 2:
-            found += spread_out(study, seed, taken, n - len(found))
-        elif len(found) < n:
-            with one_thread():
-                planned = [*waiting, *(p.candidate for p in found)]
-                found += self._model_based(study, objective, known, planned, n - len(found))
+        with one_thread():
+            study = self.study(space, objective, seed)
+            taken = list(dict.fromkeys([*(o.candidate for o in known), *waiting]))
+            found = self._designed(study, taken, n)
+            taken += [p.candidate for p in found]
+            measured = [o for o in known if o.value is not None]
+            if len(found) < n and len(measured) < FEWEST:
+                return found + spread_out(study, taken, n - len(found))
+            if len(found) < n:
+                knowledge = Knowledge(study, objective, known)
+                found += self._decided(knowledge, [*waiting, *(p.candidate for p in found)], n - len(found))
         return found
 
-    def study(self, space: Space, seed: int) -> Study:
-        """What only depends on space and seed, kept between calls."""
-        if self._study is None or self._study.space is not space or self._study.seed != seed:
-            self._study = Study(space, seed, self.coordinates)
-        return self._study
+    def _designed(self, study: Study, taken: Sequence[Candidate], n: int) -> list[Proposal]:
+        """What is left of the first experiments."""
+        wanted = self.initial if self.initial is not None else default_initial(study.space)
+        if len(taken) >= wanted:
+            return []
+        places = self._shared_places(study.space)
+        return initial_design(study, wanted, taken, min(n, wanted - len(taken)), tray=self.tray, shared=places)
 
-    def _model_based(
-        self,
-        study: Study,
-        objective: Objective,
-        known: Sequence[Observation],
-        waiting: Sequence[Candidate],
-        n: int,
-    ) -> list[Proposal]:
+    def _decided(self, knowledge: Knowledge, waiting: Sequence[Candidate], n: int) -> list[Proposal]:
         """The candidates that the model wants, one after the other, each believed before the next."""
-        from campaigns.optimizers.decision import Decision
-
-        decision = Decision(study, objective, known, waiting, budget=self.budget)
+        space = knowledge.study.space
+        decision = Decision(
+            knowledge,
+            waiting,
+            budget=self.budget,
+            prices=self.prices,
+            shared=self._shared_places(space),
+            tray=self.tray,
+            replicates=space.pool is None if self.replicates is None else self.replicates,
+        )
         found: list[Proposal] = []
-        for _ in range(n):
-            proposal = decision.next()
-            if proposal is None:
-                break
+        while len(found) < n and (proposal := decision.next()) is not None:
             found.append(proposal)
         decision.forget()
         return found
+
+    def _shared_places(self, space: Space) -> list[int]:
+        names = [p.name for p in space.process]
+        return [names.index(name) for name in self.shared]
+
+    def study(self, space: Space, objective: Objective, seed: int) -> Study:
+        """What only depends on space and seed, kept between calls."""
+        if self._study is None or self._study.space is not space or self._study.seed != seed:
+            told = features(space, objective, self.earlier, lambda s: Study(s, seed, self.coordinates))
+            self._study = Study(space, seed, self.coordinates, told, single=self.model == "single-gp")
+        return self._study
+
+    # -- what it can say about itself -----------------------------------------------------
+
+    def _knowledge(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Knowledge:
+        return Knowledge(self.study(space, objective, seed), objective, sorted(history, key=lambda o: o.number))
+
+    def leave_one_out(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> LeaveOneOut:
+        """Each value predicted from all others. Needs at least two measured experiments."""
+        with one_thread():
+            return leave_one_out(self._knowledge(space, objective, history, seed))
+
+    def outliers(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> dict[int, float]:
+        """Observations far from what all others say: number -> residual in standard deviations."""
+        with one_thread():
+            return outliers(self._knowledge(space, objective, history, seed))
+
+    def outlook(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Outlook:
+        """What may still be gained. Needs at least two measured experiments."""
+        with one_thread():
+            return outlook(self._knowledge(space, objective, history, seed))
+
+    def explain(
+        self,
+        space: Space,
+        objective: Objective,
+        history: Sequence[Observation],
+        pending: Sequence[Candidate],
+        candidate: Candidate,
+        seed: int,
+    ) -> Explanation:
+        """Why a candidate, by what was known (`history`) when it was chosen."""
+        with one_thread():
+            return explanation(self._knowledge(space, objective, history, seed), candidate)
 
 
 def import_libraries() -> None:
@@ -145,45 +196,3 @@ def _controller() -> Any:
 def one_thread() -> Any:
     """One order of summation, so that the same history gives the same bits."""
     return _controller().limit(limits=1)
-
-
-def free_dimensions(space: Space) -> int:
-    """How many numbers one is free to choose."""
-    composition = len(space.composition.components) - 1 if space.composition else 0
-    return max(1, composition + len(space.process))
-
-
-def default_initial(space: Space) -> int:
-    """How many experiments fill the space before the model decides."""
-    return min(40, max(6, 2 * (free_dimensions(space) + 1)))
-
-
-def initial_design(study: Study, seed: int, size: int, taken: Iterable[Candidate], n: int) -> list[Proposal]:
-    """The next candidates of a design that fills the space.
-
-    Farthest-point order over feasible candidates, from the one nearest to the middle: the
-    same list for a seed, of which those not yet taken come next.
-    """
-    made = set(taken)
-    fresh = [c for c in farthest(study, generator(seed, "design"), size + len(made)) if c not in made]
-    return [Proposal(candidate=c, reason="initial design") for c in fresh[:n]]
-
-
-def spread_out(study: Study, seed: int, taken: Iterable[Candidate], n: int) -> list[Proposal]:
-    """Candidates far from all others, for when there is nothing to learn from yet."""
-    made = set(taken)
-    fresh = [c for c in farthest(study, generator(seed, len(made)), n + len(made)) if c not in made]
-    return [Proposal(candidate=c, reason="space filling") for c in fresh[:n]]
-
-
-def farthest(study: Study, rng: np.random.Generator, size: int) -> list[Candidate]:
-    """Candidates in farthest-point order (Gonzalez 1985), beginning in the middle."""
-    grid = study.grid
-    table = study.table if study.finite else distinct(grid.draw(rng, max(DESIGN_DRAWS, 4 * size)))
-    points = study.views["roots"](grid.raw(table))
-    order = [int(np.argmin(np.linalg.norm(points - points.mean(axis=0), axis=1)))]
-    gap = np.linalg.norm(points - points[order[0]], axis=1)
-    while len(order) < min(size, len(table)):
-        order.append(int(np.argmax(gap)))
-        gap = np.minimum(gap, np.linalg.norm(points - points[order[-1]], axis=1))
-    return [study.space.pool[i] if study.space.pool is not None else grid.candidate(table, i) for i in order]

@@ -6,23 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Objective, Observation, Proposal
+from campaigns.optimizer import Measured, Prices, Proposal
 from campaigns.optimizers.grid import Table, generator
-from campaigns.optimizers.library import Doubt, NearBand, Observations, OverCandidates, UpperBound
-from campaigns.optimizers.study import Search, Study
+from campaigns.optimizers.knowledge import Knowledge, band
+from campaigns.optimizers.library import Doubt, NearBand, OverCandidates, Score, UpperBound
+from campaigns.optimizers.pareto import expected_gain_1d, expected_volume, reference_point
+from campaigns.optimizers.study import Search
 
 Array = np.ndarray[Any, Any]
+Function = Callable[[Array], Array]
 
 GOOD = 0.05  #: share of a list that counts as good
 FEW, MANY = (1.5, 1.5), (2.0, 0.5)  #: kappa at the beginning and end, where good ones are few, where many
 OPEN_KAPPA = 2.0  #: kappa in a space that is no list
-INITIAL = 8  #: experiments after which kappa begins to change
+SETTLED = 8  #: experiments after which kappa begins to change
 LOOK, LOOK_TRIES = 4, 60  #: every so many proposals in such a space goes where nothing was measured
 NEAR = 5  #: best known candidates around which a space is searched
-CAREFUL = 1.0  #: standard deviations of the objective that a candidate must promise more to be e times less likely
+CAREFUL = 1.0  #: standard deviations of the objective that e times less chance must be made up by
+THRIFTY = 0.5  #: the same for e times the price
+REPEATS, AGAIN = 3, 0.1  #: replicates of one candidate at most; standard deviations by which one must win
 
 
 class Decision:
@@ -32,77 +36,105 @@ class Decision:
     ----------
     budget
         Experiments in all.
+    prices
+        What candidates cost, if that matters.
+    shared, tray
+        Places of the settings that all of one tray have in common; places of a tray.
+    replicates
+        Whether a candidate may be made again where that helps most.
     """
 
     def __init__(
         self,
-        study: Study,
-        objective: Objective,
-        known: Sequence[Observation],
+        knowledge: Knowledge,
         waiting: Sequence[Candidate],
         *,
         budget: int,
+        prices: Prices | None = None,
+        shared: Sequence[int] = (),
+        tray: int = 1,
+        replicates: bool = False,
     ) -> None:
-        self.study, self.objective, self.budget = study, objective, budget
-        self.known, self.measured = known, [o for o in known if o.value is not None]
-        self.sign = -1.0 if objective.direction == "minimize" else 1.0
-        self.taken = [o.candidate for o in known] + list(waiting)
-        self.number = len(self.taken)
-        self.closed = set(study.grid.table(self.taken).keys)
-        self.chance = study.chances(known)
-        self._fit()
-        self.mark = self.model.mark()
+        self.knowledge, self.study, self.objective = knowledge, knowledge.study, knowledge.objective
+        self.budget, self.shared, self.tray, self.replicates = budget, tuple(shared), tray, replicates
+        self.price = knowledge.price(prices) if prices is not None else None
+        self.taken = [o.candidate for o in knowledge.known] + list(waiting)
+        self.closed = set(self.study.grid.table(self.taken).keys)
+        self.given = 0
+        self.to_believe: Array | None = None
+        self.fixed: dict[int, float] = {}
+        self.marks = {q: m.mark() for q, m in knowledge.models.items()}
         if waiting:
-            self.model.believe(study.grid.raw(study.grid.table(waiting)))
+            self.to_believe = self.study.grid.raw(self.study.grid.table(waiting))
 
-    def _fit(self) -> None:
-        study, measured = self.study, self.measured
-        labels = sorted({o.block for o in measured if o.block is not None})
-        self.model = study.model(self.objective.quantity, blocks=len(labels) > 1)
-        self.space = Observations(study.space)
-        self.space.hold(study.made(measured), self.sign * np.array([o.value for o in measured]))
-        self.model.fit(
-            self.space.params,
-            self.space.target,
-            np.array([(o.u or 0.0) ** 2 for o in measured]),
-            np.array([labels.index(o.block) if o.block is not None and len(labels) > 1 else -1 for o in measured]),
-        )
+    def _believe(self) -> None:
+        """Take what is under way to turn out as predicted."""
+        raw, self.to_believe = self.to_believe, None
+        if raw is not None:
+            for model in self.knowledge.models.values():
+                model.believe(raw)
 
     def forget(self) -> None:
         """Take back what was only believed."""
-        self.model.restore(self.mark)
+        for quantity, mark in self.marks.items():
+            self.knowledge.models[quantity].restore(mark)
+
+    # -- the next candidate ---------------------------------------------------------------
 
     def next(self) -> Proposal | None:
         """The next candidate; None when nothing is left."""
-        rng = generator(self.study.seed, "search", len(self.known), self.number)
-        looked = self._look(rng)
-        search = Search(self.study, self.closed, self._best_known(), rng, {})
-        if looked is None:
-            acquisition = self._acquisition(search)
-            acquisition.suggest(gp=self.model, target_space=self.space, fit_gp=False, random_state=0)
-            if search.chosen is None:
-                return None
-        chosen, reason = (search.chosen, acquisition_name(acquisition)) if looked is None else (looked, "exploration")
-        return self._proposal(chosen, reason)
+        self._believe()
+        rng = generator(self.study.seed, "search", len(self.knowledge.known), len(self.taken))
+        if self.given % self.tray == 0:
+            self.fixed = {}
+        chosen, reason = self._look(rng), "exploration"
+        if chosen is None:
+            search = Search(self.study, self.closed, self.knowledge.best_table(NEAR), rng, self.fixed)
+            acquisition, reason = self._acquisition(search)
+            knowledge = self.knowledge
+            acquisition.suggest(
+                gp=knowledge.model, target_space=knowledge.spaces[knowledge.quantity], fit_gp=False, random_state=0
+            )
+            chosen = search.chosen
+            again = self._again(search.score, acquisition) if chosen is not None else None
+            if again is not None:
+                chosen, reason = again, "replicate"
+        return None if chosen is None else self._proposal(chosen, reason)
 
     def _look(self, rng: np.random.Generator) -> Table | None:
         """Now and then, in a space that is no list: somewhere nothing was measured."""
-        if self.study.finite or self.number % LOOK or not self.budget / 3 <= self.number < self.budget - 10:
+        number = len(self.taken)
+        due = number % LOOK == 0 and self.budget / 3 <= number < self.budget - 10
+        if self.study.finite or not due or self.fixed or self.objective.goal == "map":
             return None
         found = self.study.farthest(rng, self.taken, LOOK_TRIES)
         return None if found is None or found.keys[0] in self.closed else found
 
-    def _best_known(self) -> Table:
-        order = np.argsort(-self.space.target, kind="stable")[:NEAR]
-        return self.study.grid.table([self.measured[int(i)].candidate for i in order])
+    def _again(self, score: float, acquisition: OverCandidates) -> Table | None:
+        """The best measured candidate, where making it once more promises clearly more than any other."""
+        if not self.replicates or self.fixed:
+            return None
+        table = self.knowledge.best_table(1)
+        times = sum(c == self.knowledge.ranked[0].candidate for c in self.taken)
+        if times > REPEATS or any(place for place in self.study.space.problems(self.knowledge.ranked[0].candidate)):
+            return None
+        acq = acquisition._get_acq(self.knowledge.model)
+        ours = -float(acq(self.study.grid.raw(table))[0])
+        return table if ours > score + AGAIN * self.knowledge.model.scale.spread else None
 
-    def _acquisition(self, search: Search) -> OverCandidates:
-        adjust = self._adjust()
-        if self.objective.goal == "map":
-            return Doubt(search, adjust)
-        if self.objective.goal == "target":
-            return NearBand(band_of(self.objective, self.sign), self.kappa, search, adjust)
-        return UpperBound(self.kappa, search, adjust)
+    # -- what is worth what ---------------------------------------------------------------
+
+    def _acquisition(self, search: Search) -> tuple[OverCandidates, str]:
+        objective, adjust = self.objective, self._adjust()
+        if objective.others and all(o.quantity in self.knowledge.models for o in objective.all):
+            return self._several(search)
+        if objective.goal == "map":
+            return Doubt(search, adjust), "least known"
+        if objective.goal == "target":
+            low, high = band(objective)
+            turned = (low, high) if objective.sign > 0 else (-high, -low)
+            return NearBand(turned, self.kappa, search, adjust), "nearest to target"
+        return UpperBound(self.kappa, search, adjust), "upper confidence bound"
 
     @property
     def kappa(self) -> float:
@@ -112,35 +144,106 @@ class Decision:
         falling where there are more good ones than experiments.
         """
         if not self.study.finite:
-            return OPEN_KAPPA
+            return OPEN_KAPPA if self.objective.goal != "many" else OPEN_KAPPA / 2
         first, last = MANY if GOOD * len(self.study.table) >= self.budget else FEW
-        done = (self.number - INITIAL) / max(1, self.budget - INITIAL)
+        done = (len(self.taken) - SETTLED) / max(1, self.budget - SETTLED)
         return first + min(1.0, max(0.0, done)) * (last - first)
 
-    def _adjust(self) -> Callable[[Array], Array] | None:
-        """Chances as standard deviations of the objective."""
-        if self.chance is None:
+    def _adjust(self) -> Function | None:
+        """Chances and prices, as standard deviations of the objective."""
+        chance, price, spread = self.knowledge.chance, self.price, self.knowledge.model.scale.spread
+        if chance is None and price is None:
             return None
-        chance, spread = self.chance, self.model.scale.spread
-        return lambda raw: CAREFUL * spread * np.log(np.maximum(chance(raw), 1e-9))
+        typical = float(np.mean(price(self.study.raw))) or 1.0 if price is not None else 1.0
+
+        def adjust(raw: Array) -> Array:
+            total = np.zeros(len(raw))
+            if chance is not None:
+                total += CAREFUL * spread * np.log(np.maximum(chance(raw), 1e-9))
+            if price is not None:
+                total -= THRIFTY * spread * np.log(np.maximum(price(raw) / typical, 1e-3))
+            return total
+
+        return adjust
+
+    def _several(self, search: Search) -> tuple[OverCandidates, str]:
+        """Several objectives: the volume that is gained, or a sum."""
+        objectives, models = self.objective.all, self.knowledge.models
+        if self.objective.combine == "weighted":
+            return Score(self._worth(self._sum), search), "weighted sum"
+        means, front = self.knowledge.front()
+        stated = [None if o.reference is None else o.sign * o.reference for o in objectives]
+        reference = reference_point(means, stated)
+        spread = np.array([models[o.quantity].scale.spread for o in objectives])
+        if len(objectives) == 2:
+
+            def gain(raw: Array) -> Array:
+                told = [models[o.quantity].predict(raw, return_std=True) for o in objectives]
+                m, s = (np.column_stack([t[i] for t in told]) / spread for i in (0, 1))
+                return expected_volume(m, s, means[front] / spread, reference / spread)
+
+            return Score(self._worth(gain, log=True), search), "expected gain of the front"
+        rng = generator(self.study.seed, "weights", len(self.taken))
+        weights = rng.dirichlet(np.ones(len(objectives)))
+
+        def nearest(raw: Array) -> Array:
+            told = [models[o.quantity].predict(raw, return_std=True) for o in objectives]
+            bounds = [(m + self.kappa * s - r) / w for (m, s), r, w in zip(told, reference, spread, strict=True)]
+            result: Array = np.min([b / w for b, w in zip(bounds, np.maximum(weights, 1e-6), strict=True)], axis=0)
+            return result
+
+        return Score(self._worth(nearest), search), "a random corner of the front"
+
+    def _sum(self, raw: Array) -> Array:
+        """The weighted sum of optimistic predictions, each in its own spread."""
+        total, variance = np.zeros(len(raw)), np.zeros(len(raw))
+        for o in self.objective.all:
+            mean, sd = self.knowledge.models[o.quantity].standardised(raw)
+            total, variance = total + o.weight * mean, variance + (o.weight * sd) ** 2
+        result: Array = total + self.kappa * np.sqrt(variance)
+        return result
+
+    def _worth(self, score: Function, *, log: bool = False) -> Function:
+        """A score with chances and prices, in units of its own."""
+        chance, price = self.knowledge.chance, self.price
+        typical = float(np.mean(price(self.study.raw))) or 1.0 if price is not None else 1.0
+
+        def worth(raw: Array) -> Array:
+            total = np.log(np.maximum(score(raw), 1e-30)) if log else score(raw)
+            if chance is not None:
+                total = total + np.log(np.maximum(chance(raw), 1e-9))
+            if price is not None:
+                total = total - np.log(np.maximum(price(raw) / typical, 1e-3))
+            return total
+
+        return worth
+
+    # -- what is said about it ------------------------------------------------------------
 
     def _proposal(self, chosen: Table, reason: str) -> Proposal:
-        study = self.study
-        raw = study.grid.raw(chosen)
-        mean, sd = self.model.standardised(raw)
-        candidate = self._candidate(chosen)
-        self.number += 1
+        raw, knowledge = self.study.grid.raw(chosen), self.knowledge
+        model, chance = knowledge.model, knowledge.chance
+        mean, sd, best, _ = knowledge.beside_best(raw)
+        gain = model.scale.spread * float(expected_gain_1d(mean, sd, best)[0])
+        proposal = Proposal(
+            candidate=self._candidate(chosen),
+            reason=reason,
+            predicted=self.objective.sign * float(model.scale.back(mean)[0]),
+            predicted_u=model.scale.spread * float(sd[0]),
+            gain=gain if not self.objective.others and self.objective.goal in ("best", "many") else None,
+            others={q: predicted(knowledge, q, raw) for q in knowledge.models if q != knowledge.quantity},
+            chance=None if chance is None else float(chance(raw)[0]),
+        )
+        self._take(chosen, proposal.candidate, raw)
+        return proposal
+
+    def _take(self, chosen: Table, candidate: Candidate, raw: Array) -> None:
+        """Count it as under way."""
+        self.given += 1
         self.taken.append(candidate)
         self.closed.add(chosen.keys[0])
-        self.model.believe(raw)
-        return Proposal(
-            candidate=candidate,
-            reason=reason,
-            predicted=self.sign * float(self.model.scale.back(mean)[0]),
-            predicted_u=self.model.scale.spread * float(sd[0]),
-            gain=self._gain(float(mean[0]), float(sd[0])),
-            chance=None if self.chance is None else float(self.chance(raw)[0]),
-        )
+        self.fixed = {place: float(chosen.settings[0, place]) for place in self.shared} if self.tray > 1 else {}
+        self.to_believe = raw
 
     def _candidate(self, chosen: Table) -> Candidate:
         pool = self.study.space.pool
@@ -148,22 +251,10 @@ class Decision:
             return pool[self.study.rows[chosen.keys[0]]]
         return self.study.grid.candidate(chosen, 0)
 
-    def _gain(self, mean: float, sd: float) -> float:
-        """Expected improvement over the best known, the objective's unit (Jones et al. 1998)."""
-        best = float(self.model.standardised(self.study.grid.raw(self._best_known()))[0].max())
-        z = (mean - best) / max(sd, 1e-12)
-        improvement = (mean - best) * float(ndtr(z)) + sd * float(np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
-        return self.model.scale.spread * max(0.0, improvement)
 
-
-def band_of(objective: Objective, sign: float) -> tuple[float, float]:
-    """The values that will do, larger the better."""
-    low, high = objective.band if objective.band else (objective.target or 0.0, objective.target or 0.0)
-    return (low, high) if sign > 0 else (-high, -low)
-
-
-def acquisition_name(acquisition: OverCandidates) -> str:
-    """As people say it."""
-    return {"UpperBound": "upper confidence bound", "NearBand": "nearest to target", "Doubt": "least known"}[
-        type(acquisition).__name__
-    ]
+def predicted(knowledge: Knowledge, quantity: str, raw: Array) -> Measured:
+    """The prediction of one further property at one raw row."""
+    model = knowledge.models[quantity]
+    mean, sd = model.standardised(raw)
+    sign = knowledge.signs.get(quantity, 1.0)
+    return Measured(sign * float(model.scale.back(mean)[0]), model.scale.spread * float(sd[0]))

@@ -140,17 +140,15 @@ class GaussianProcess:
         factor, bad = dpotrf(covariance, lower=1)
         if bad:
             return 1e10, np.zeros_like(theta)
-        inverse = np.tril(dpotri(factor, lower=1)[0])
-        inverse = inverse + inverse.T
-        inverse.flat[:: n + 1] *= 0.5
+        inverse = mirrored(dpotri(factor, lower=1)[0])
         alpha = inverse @ y
-        q = inverse - np.outer(alpha, alpha)
+        q = inverse - alpha[:, None] * alpha
         away = (theta - self.prior_mean) / self.prior_sd
-        loss = 0.5 * y @ alpha + np.log(np.diag(factor)).sum() + 0.5 * away @ away
+        loss = 0.5 * y @ alpha + np.log(factor.diagonal()).sum() + 0.5 * away @ away
         gradient = np.empty_like(theta)
         gradient[:k] = 0.5 * variance * weight * (square @ (q * slope).ravel())
         gradient[k] = 0.5 * variance * np.vdot(q, c)
-        gradient[k + 1] = 0.5 * noise * (np.diag(q) @ rows.share)
+        gradient[k + 1] = 0.5 * noise * (q.diagonal() @ rows.share)
         for i, term in enumerate(terms, start=k + 2):
             gradient[i] = 0.5 * np.exp(theta[i]) * np.vdot(q, term)
         return float(loss), gradient + away / self.prior_sd
@@ -261,11 +259,25 @@ class GaussianProcess:
         solved = solve_triangular(self.factor[:m, :m], values, lower=True, check_finite=False)
         return solved @ half[:m], np.maximum(self._own(points) - np.einsum("ij,ij->j", half, half), 1e-12)
 
+    def joint(self, points: Array, values: Array) -> tuple[Array, Array]:
+        """Mean and covariance of the noiseless values at some points."""
+        n, m = self.n, len(values)
+        half = solve_triangular(self.factor[:n, :n], self._cross(self.points[:n], points), lower=True)
+        solved = solve_triangular(self.factor[:m, :m], values, lower=True)
+        covariance = self._cross(points, points) - half.T @ half
+        covariance.flat[:: len(points) + 1] += 1e-6 * self.variance
+        return solved @ half[:m], covariance
+
     def leave_one_out(self, values: Array) -> tuple[Array, Array]:
         """Mean and variance of each value predicted from all others (Rasmussen and Williams 2006, eq. 5.12)."""
         m = len(values)
-        inverse = np.tril(dpotri(np.asfortranarray(self.factor[:m, :m]), lower=1)[0])
-        inverse = inverse + inverse.T
-        inverse.flat[:: m + 1] *= 0.5
+        inverse = mirrored(dpotri(np.asfortranarray(self.factor[:m, :m]), lower=1)[0])
         variance = 1.0 / np.diag(inverse)
         return values - (inverse @ values) * variance, variance
+
+
+def mirrored(lower: Array) -> Array:
+    """The symmetric matrix whose lower triangle this is; what stands above is ignored."""
+    whole: Array = np.tril(lower)
+    whole += np.tril(lower, -1).T
+    return whole

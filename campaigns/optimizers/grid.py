@@ -227,17 +227,19 @@ def whole_steps(shares: Array, steps: int) -> Array:
 
 def _at(parameter: Any, share: Array) -> Array:
     """Settings at these shares of the way, as `parameter.at` gives them."""
+    value: Array
     if isinstance(parameter, CategoricalParameter):
-        return np.minimum(len(parameter.choices) - 1, np.floor(share * len(parameter.choices)))
-    if isinstance(parameter, IntegerParameter):
-        return np.minimum(parameter.high, parameter.low + np.floor(share * (parameter.high - parameter.low + 1)))
-    value = parameter.low + share * (parameter.high - parameter.low)
-    if parameter.step is None:
-        return np.round(value, 12)
-    most = np.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
-    return np.round(
-        parameter.low + parameter.step * np.minimum(most, np.round((value - parameter.low) / parameter.step)), 12
-    )
+        value = np.minimum(len(parameter.choices) - 1, np.floor(share * len(parameter.choices)))
+    elif isinstance(parameter, IntegerParameter):
+        value = np.minimum(parameter.high, parameter.low + np.floor(share * (parameter.high - parameter.low + 1)))
+    else:
+        width, step = parameter.high - parameter.low, parameter.step
+        value = parameter.low + share * width
+        if step is not None:
+            most = np.floor(width / step + 1e-9)
+            value = parameter.low + step * np.minimum(most, np.round((value - parameter.low) / step))
+        value = np.round(value, 12)
+    return value
 
 
 def _neighbours(parameter: Any, code: float) -> list[float]:

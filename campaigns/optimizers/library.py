@@ -24,7 +24,7 @@ from campaigns.space import CompositionSpace, Space
 Array = np.ndarray[Any, Any]
 
 
-class CompositionParameter(BayesParameter):  # type: ignore[misc]  # the library has no types
+class CompositionParameter(BayesParameter):
     """All fractions of a composition as one parameter of the library."""
 
     def __init__(self, composition: CompositionSpace) -> None:
@@ -51,14 +51,14 @@ class CompositionParameter(BayesParameter):  # type: ignore[misc]  # the library
     def to_float(self, value: Mapping[str, float]) -> Array:
         return np.array([float(value.get(name, 0)) for name in self.composition.names])
 
-    def to_param(self, value: Array) -> dict[str, float]:
-        return dict(zip(self.composition.names, map(float, value), strict=True))
+    def to_param(self, value: Any) -> dict[str, float]:
+        return dict(zip(self.composition.names, map(float, np.ravel(value)), strict=True))
 
     def kernel_transform(self, value: Array) -> Array:
         return value
 
 
-class SettingParameter(BayesParameter):  # type: ignore[misc]  # the library has no types
+class SettingParameter(BayesParameter):
     """A process parameter: a number, or the index of a choice."""
 
     def __init__(self, parameter: Parameter) -> None:
@@ -88,16 +88,16 @@ class SettingParameter(BayesParameter):  # type: ignore[misc]  # the library has
         return value
 
 
-class Observations(TargetSpace):  # type: ignore[misc]  # the library has no types
+class Observations(TargetSpace):
     """The library's store of what was measured, told all rows at once."""
 
     def __init__(self, space: Space) -> None:
-        parameters: dict[str, BayesParameter] = {p.name: SettingParameter(p) for p in space.process}
+        parameters: dict[str, Any] = {p.name: SettingParameter(p) for p in space.process}
         if space.composition is not None:
             parameters = {"composition": CompositionParameter(space.composition), **parameters}
         super().__init__(None, parameters, allow_duplicate_points=True)
 
-    def make_params(self, pbounds: Mapping[str, BayesParameter]) -> dict[str, BayesParameter]:
+    def make_params(self, pbounds: Mapping[str, Any]) -> dict[str, BayesParameter]:
         """The parameters, without the library's warning that its own kinds of parameters are experimental."""
         return dict(pbounds)
 
@@ -123,7 +123,7 @@ def plain_process(view: View, seed: int) -> Any:
 Maximise = Callable[[Callable[[Array], Array]], Array]  #: raw row at which a score is highest
 
 
-class OverCandidates(AcquisitionFunction):  # type: ignore[misc]  # the library has no types
+class OverCandidates(AcquisitionFunction):
     """An acquisition function that chooses among candidates that can be made.
 
     Parameters
@@ -153,7 +153,7 @@ class OverCandidates(AcquisitionFunction):  # type: ignore[misc]  # the library 
         return acquisition
 
 
-class UpperBound(OverCandidates, UpperConfidenceBound):  # type: ignore[misc]
+class UpperBound(OverCandidates, UpperConfidenceBound):
     """Mean + kappa x standard deviation: optimism in the face of doubt."""
 
     def __init__(self, kappa: float, maximise: Maximise, adjust: Callable[[Array], Array] | None = None) -> None:

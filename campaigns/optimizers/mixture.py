@@ -125,11 +125,11 @@ def checkpoint(n: int) -> int:
     return at
 
 
-def picked(values: Array, most: int, rng: np.random.Generator) -> Array:
+def picked(values: Array, most: int, *seed: object) -> Array:
     """Rows to work on: all, or the best half of `most` and a random rest."""
     if len(values) <= most:
         return np.arange(len(values))
-    order = np.argsort(-values, kind="stable")
+    order, rng = np.argsort(-values, kind="stable"), generator(*seed)
     half = most // 2
     return np.sort(np.concatenate([order[:half], rng.choice(order[half:], most - half, replace=False)]))
 
@@ -187,6 +187,8 @@ class Mixture:
             for m in self.members
         ]
         self.known: Known | None = None
+        self._scales: dict[int, Scale] = {}
+        self._at_candidates: tuple[Array, Array] | None = None
         self.forest_points = forest_view(candidates) if forest and forest_view and candidates is not None else None
         if candidates is not None:
             for m, s in zip(self.members, self.states, strict=True):
@@ -197,8 +199,12 @@ class Mixture:
         points = member.view(raw)
         return np.column_stack([points, *(f(raw) for f in self.features)]) if self.features else points
 
-    def _scale(self, values: Array) -> Scale:
-        return AS_THEY_ARE if self.labels else Scale.of(values)
+    def _scale(self, at: int) -> Scale:
+        """The scale of the first `at` values."""
+        assert self.known is not None
+        if at not in self._scales:
+            self._scales[at] = AS_THEY_ARE if self.labels else Scale.of(self.known.values[:at])
+        return self._scales[at]
 
     # -- fitting --------------------------------------------------------------------------
 
@@ -212,17 +218,19 @@ class Mixture:
             np.full(n, -1) if block is None else block,
         )
         shared = self.known.shared_with(new) if self.known is not None else 0
-        self.known, self.scale = new, self._scale(new.values)
+        self.known, self._scales = new, {}
+        self.scale = self._scale(n)
         self.standard = self.scale(new.values)
         for j, (member, state) in enumerate(zip(self.members, self.states, strict=True)):
             self._forget(state, shared)
             self._update(j, member, state)
         if self.forest_weight and self.forest_view is not None:
-            rows = picked(self.standard, MOST, generator(self.seed, "forest rows", n))
+            rows = picked(self.standard, MOST, self.seed, "forest rows", n)
             self.forest = Forest(generator(self.seed, "forest", n)).fit(
                 self.forest_view(new.raw[rows]), self.standard[rows]
             )
             self._forest_of_candidates: tuple[Array, Array] | None = None
+        self._at_candidates = None
         self.X_train_ = new.raw  # the library reads the number of dimensions here
         return self
 
@@ -261,7 +269,7 @@ class Mixture:
             rows = Rows(points=rows.points, values=rows.values, share=weights[0], known=rows.known, block=rows.block)
             state.process.condition(rows, theta)
         assert self.known is not None
-        state.at, state.held, state.rows, state.spread = at, at, index, self._scale(self.known.values[:at]).spread
+        state.at, state.held, state.rows, state.spread = at, at, index, self._scale(at).spread
 
     def _hyperparameters(self, member: Member, state: State, at: int, start: Array) -> Array:
         rows, _ = self._rows(member, at, FIT_ON, "fit")
@@ -270,9 +278,9 @@ class Mixture:
     def _rows(self, member: Member, at: int, most: int, purpose: str) -> tuple[Rows, Array]:
         """Rows among the first `at`, standardised by these."""
         assert self.known is not None
-        scale = self._scale(self.known.values[:at])
+        scale = self._scale(at)
         standard = scale(self.known.values[:at])
-        index = picked(standard, most, generator(self.seed, purpose, at))
+        index = picked(standard, most, self.seed, purpose, at)
         return Rows(
             points=self._points(member, self.known.raw[index]),
             values=standard[index],
@@ -316,18 +324,49 @@ class Mixture:
 
     def of_candidates(self) -> tuple[Array, Array]:
         """The same for the attached candidates."""
-        parts = [s.process.of_candidates(self.values_of(s)) for s in self.states]
-        if self.forest_weight and self.forest_points is not None:
-            if self._forest_of_candidates is None:
-                self._forest_of_candidates = self.forest.predict(self.forest_points)
-            parts += [self._forest_of_candidates] * self.forest_weight
-        return mixed(parts)
+        if self._at_candidates is None:
+            parts = [s.process.of_candidates(self.values_of(s)) for s in self.states]
+            if self.forest_weight and self.forest_points is not None:
+                if self._forest_of_candidates is None:
+                    self._forest_of_candidates = self.forest.predict(self.forest_points)
+                parts += [self._forest_of_candidates] * self.forest_weight
+            self._at_candidates = mixed(parts)
+        return self._at_candidates
+
+    def at(self, row: int) -> tuple[float, float]:
+        """Mean and standard deviation, standardised, at one of the attached candidates."""
+        mean, sd = self.of_candidates()
+        return float(mean[row]), float(sd[row])
 
     def predict(self, raw: Array, return_std: bool = False) -> Any:
         """Mean, and the standard deviation of the noiseless value when asked, in the values' unit (tail straightened)."""
         mean, sd = self.standardised(raw)
         level = self.scale.shift + self.scale.unit * (self.scale.mean + self.scale.sd * mean)
         return (level, self.scale.spread * sd) if return_std else level
+
+    def left_out(self) -> tuple[Array, Array, Array]:
+        """Mean and variance of each row's value, noise included, predicted from all others; and which rows."""
+        rows = [s.rows for s in self.states]
+        common = sorted(set.intersection(*(set(r.tolist()) for r in rows)))
+        parts = []
+        for s in self.states:
+            mean, variance = s.process.leave_one_out(self.values_of(s))
+            place = {row: i for i, row in enumerate(s.rows.tolist())}
+            at = [place[row] for row in common]
+            parts.append((mean[at], variance[at]))
+        mean, sd = mixed(parts)
+        return mean, sd**2, np.array(common, dtype=int)
+
+    def drawn(self, raw: Array, size: int, rng: np.random.Generator) -> Array:
+        """Landscapes at some rows, (size, n), standardised: each from one of the processes, drawn jointly."""
+        which = rng.integers(0, len(self.states), size)
+        found = np.empty((size, len(raw)))
+        for j, (m, s) in enumerate(zip(self.members, self.states, strict=True)):
+            chosen = np.flatnonzero(which == j)
+            mean, covariance = s.process.joint(self._points(m, raw), self.values_of(s))
+            factor = np.linalg.cholesky(covariance)
+            found[chosen] = mean + rng.standard_normal((len(chosen), len(raw))) @ factor.T
+        return found
 
     # -- beliefs --------------------------------------------------------------------------
 
@@ -336,6 +375,7 @@ class Mixture:
         for m, s in zip(self.members, self.states, strict=True):
             for point in self._points(m, np.atleast_2d(raw)):
                 s.process.push(point)
+        self._at_candidates = None
 
     def mark(self) -> list[tuple[int, Array | None]]:
         """Where `restore` returns to."""
@@ -345,6 +385,7 @@ class Mixture:
         """Forget the beliefs since."""
         for s, m in zip(self.states, mark, strict=True):
             s.process.restore(m)
+        self._at_candidates = None
 
 
 def mixed(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from campaigns.optimizers.coordinates import View, view
 from campaigns.optimizers.gaussian_process import Kind
 from campaigns.optimizers.grid import Grid, Table, distinct, generator, joined
 from campaigns.optimizers.mixture import Member, Mixture
+from campaigns.optimizers.single import SingleProcess
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]
@@ -52,11 +53,14 @@ def setup(space: Space, finite: bool, coordinates: str) -> Setup:
         Kind(nu=1.5, length=length, noise=noise),
         Kind(nu=2.5, ard=False, length=length, noise=noise),
     )
+    composed: tuple[tuple[str, Kind], ...]
     if finite:
         composed = (("roots", five), ("roots", three), ("fractions", three), ("roots", same), ("fractions", same))
     else:
         composed = (("uniform", five), ("roots", five), ("fractions", same), ("uniform", same))
-    members = composed if space.composition else (("fractions", five), ("fractions", three), ("fractions", same))
+    members: tuple[tuple[str, Kind], ...] = (
+        composed if space.composition else (("fractions", five), ("fractions", three), ("fractions", same))
+    )
     if coordinates != "auto" and space.composition:
         members = tuple((coordinates, kind) for _, kind in members)
     forest = 0 if not space.process else 2 if finite and not space.composition else 1
@@ -72,6 +76,8 @@ class Study:
         "auto", or the coordinates in which all models see compositions.
     features
         What earlier campaigns predict, as functions of raw rows.
+    single
+        Whether the library's own process takes the place of the mixture.
     """
 
     def __init__(
@@ -80,8 +86,9 @@ class Study:
         seed: int,
         coordinates: str = "auto",
         features: Sequence[Callable[[Array], Array]] = (),
+        single: bool = False,
     ) -> None:
-        self.space, self.seed, self.features = space, seed, tuple(features)
+        self.space, self.seed, self.features, self.single = space, seed, tuple(features), single
         self.grid = Grid(space)
         whole = self.grid.all(WHOLE) if space.pool is None else self.grid.table(space.pool)
         self.finite = whole is not None
@@ -98,16 +105,25 @@ class Study:
         """The mixture for one property; knows the candidates of the table."""
         found = self.models.get(quantity)
         if found is None or found.blocks != blocks:
-            found = self.models[quantity] = Mixture(
-                [Member(self.views[name], kind) for name, kind in self.setup.members],
-                seed=f"{self.seed}/{quantity}",
-                candidates=self.raw,
-                forest=self.setup.forest,
-                forest_view=self.views["fractions"],
-                blocks=blocks,
-                features=self.features,
-            )
+            found = self.models[quantity] = self._model(quantity, blocks, self.raw)
         return found
+
+    def bare_model(self, quantity: str) -> Mixture:
+        """A mixture that is only asked about rows it is given."""
+        return self._model(quantity, False, None)
+
+    def _model(self, quantity: str, blocks: bool, candidates: Array | None) -> Mixture:
+        if self.single:
+            return SingleProcess(self.views["roots" if self.space.composition else "fractions"], self.seed)  # type: ignore[return-value]
+        return Mixture(
+            [Member(self.views[name], kind) for name, kind in self.setup.members],
+            seed=f"{self.seed}/{quantity}",
+            candidates=candidates,
+            forest=self.setup.forest,
+            forest_view=self.views["fractions"],
+            blocks=blocks,
+            features=self.features,
+        )
 
     def chances(self, known: Sequence[Observation]) -> Callable[[Array], Array] | None:
         """Probability that a candidate can be made and measured, learned from those that could not.
@@ -174,14 +190,16 @@ class Search:
         self.study, self.closed, self.near, self.rng, self.fixed = study, closed, near, rng, fixed
         self.chosen: Table | None = None
         self.score = -np.inf
+        self.first = (study.table, np.zeros(0))
 
     def __call__(self, score: Callable[[Array], Array]) -> Array:
         """The best one's raw row; `chosen` is None when nothing is open."""
-        self.chosen, self.score = None, -np.inf
         self._table(score)
         if not self.study.finite:
             self._refine(score)
-        return self.study.grid.raw(self.chosen)[0] if self.chosen is not None else self.study.raw[0]
+        one = self.study.table.rows([0]) if self.chosen is None else self.chosen
+        raw: Array = self.study.grid.raw(one)[0]
+        return raw
 
     def _table(self, score: Callable[[Array], Array]) -> None:
         """Look through the candidates whose predictions are at hand."""

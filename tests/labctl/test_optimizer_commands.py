@@ -191,8 +191,12 @@ class Honest:
     def leave_one_out(self, space: Space, objective: Any, history: Any, seed: int) -> LeaveOneOut:
         values = np.array([o.value for o in history])
         away = np.where(np.arange(len(values)) % 2, 0.5, 1.0)
-        numbers = np.array([o.number for o in history])
-        return LeaveOneOut(predicted=values + away, sd=np.ones(len(values)), measured=values, numbers=numbers)
+        return LeaveOneOut(
+            predicted=tuple(values + away),
+            sd=(1.0,) * len(values),
+            measured=tuple(values),
+            numbers=tuple(o.number for o in history),
+        )
 
 
 @pytest.mark.parametrize("words", [(*SUGGEST[:-2], "--quality"), REPLAY[:-2]], ids=["suggest", "replay"])

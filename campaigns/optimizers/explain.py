@@ -1,0 +1,162 @@
+"""What a model says about itself and its choices: checks, outlook, and why a candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from campaigns.candidate import Candidate
+from campaigns.optimizer import Explanation, LeaveOneOut, Outlook, Slice
+from campaigns.optimizers.decision import predicted
+from campaigns.optimizers.grid import Table, generator
+from campaigns.optimizers.knowledge import Knowledge
+from campaigns.optimizers.pareto import expected_gain_1d
+from campaigns.parameters import CategoricalParameter
+
+Array = np.ndarray[Any, Any]
+
+SUSPECT = 4.0  #: leave-one-out residual, in standard deviations, from which a value is shown as an outlier
+POINTS = 41  #: of a slice
+DRAWS, AMONG = 400, 500  #: draws of the landscape, candidates at which it is drawn
+
+
+def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
+    """Each measured value predicted from all others, hyperparameters as fitted to all."""
+    model = knowledge.model
+    mean, variance, rows = model.left_out()
+    told = [knowledge.measured[i] for i in rows]
+    spread, sign = model.scale.spread, knowledge.objective.sign
+    return LeaveOneOut(
+        numbers=tuple(o.number for o in told),
+        measured=tuple(float(o.value) for o in told if o.value is not None),
+        predicted=tuple(float(v) for v in sign * model.scale.back(mean)),
+        sd=tuple(float(v) for v in spread * np.sqrt(variance)),
+    )
+
+
+def outliers(knowledge: Knowledge) -> dict[int, float]:
+    """Observations far from what all others say, by number: residual in standard deviations, worse is negative."""
+    model = knowledge.model
+    mean, variance, rows = model.left_out()
+    z = (model.standard[rows] - mean) / np.sqrt(variance)
+    return {knowledge.measured[i].number: float(v) for i, v in zip(rows, z, strict=True) if abs(v) > SUSPECT}
+
+
+def outlook(knowledge: Knowledge) -> Outlook:
+    """What may still be gained: draws of the landscape, the best of each against what was found."""
+    study, model = knowledge.study, knowledge.model
+    best, whose = knowledge.incumbent()
+    rng = generator(study.seed, "outlook", len(knowledge.known))
+    mean, sd = model.standardised(study.raw)
+    chosen = np.unique(np.concatenate([np.argsort(-(mean + k * sd), kind="stable")[: AMONG // 2] for k in (0.5, 2.5)]))
+    raw = np.vstack([study.made([whose]), study.raw[chosen]])
+    if not study.finite:
+        near = study.grid.near(knowledge.best_table(5), 0.03, 20, rng)
+        raw = np.vstack([raw, study.grid.raw(near)])
+    drawn = model.drawn(raw, DRAWS, rng)
+    left = np.sort(np.maximum(drawn.max(axis=1) - drawn[:, 0], 0.0)) * model.scale.spread
+    gain = expected_gain_1d(mean, sd, best).max() * model.scale.spread
+    return Outlook(
+        best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
+        best_number=whose.number,
+        gain=float(gain),
+        left=tuple(float(v) for v in left),
+    )
+
+
+def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:
+    """Why a candidate, from what was known."""
+    study, model = knowledge.study, knowledge.model
+    table = study.grid.table([candidate])
+    raw = study.grid.raw(table)
+    mean, sd, best, whose = knowledge.beside_best(raw)
+    near, distance = nearest(knowledge, raw)
+    slices = tuple(slice_through(knowledge, table, i) for i in range(raw.shape[1]))
+    spread, chance = model.scale.spread, knowledge.chance
+    return Explanation(
+        candidate=candidate,
+        predicted=float(knowledge.objective.sign * model.scale.back(mean)[0]),
+        predicted_u=float(spread * sd[0]),
+        gain=float(spread * expected_gain_1d(mean, sd, best)[0]),
+        chance=None if chance is None else float(chance(raw)[0]),
+        best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
+        best_number=whose.number,
+        nearest=knowledge.measured[near],
+        nearest_distance=distance,
+        binding=binding(study.space, candidate),
+        importance=importance(slices),
+        slices=slices,
+        others={q: predicted(knowledge, q, raw) for q in knowledge.models if q != knowledge.quantity},
+    )
+
+
+def nearest(knowledge: Knowledge, raw: Array) -> tuple[int, float]:
+    """The measured experiment nearest to a row, and how far it is in widths of the space."""
+    see = knowledge.study.views["fractions"]
+    gaps = np.linalg.norm(see(knowledge.study.made(knowledge.measured)) - see(raw), axis=1)
+    at = int(np.argmin(gaps))
+    return at, float(gaps[at])
+
+
+def slice_through(knowledge: Knowledge, table: Table, place: int) -> Slice:
+    """Predictions along one component or setting; the other components keep their proportions."""
+    grid, space = knowledge.study.grid, knowledge.study.space
+    k = len(grid.names)
+    raw = grid.raw(table)[0]
+    parameter = space.process[place - k] if place >= k else None
+    if isinstance(parameter, CategoricalParameter):
+        at = np.arange(len(parameter.choices), dtype=float)
+    elif parameter is not None:
+        at = np.linspace(parameter.low, parameter.high, POINTS)
+    else:
+        assert space.composition is not None
+        component = space.composition.components[place]
+        at = np.linspace(0.0 if component.may_be_absent else float(component.low), float(component.high), POINTS)
+    rows = np.repeat(raw[None, :], len(at), axis=0)
+    if place < k:
+        rest = np.delete(np.arange(k), place)
+        total = raw[rest].sum()
+        share = raw[rest] / total if total > 0 else np.full(len(rest), 1.0 / max(1, len(rest)))
+        rows[:, rest] = (1.0 - at)[:, None] * share
+    rows[:, place] = at
+    model, sign = knowledge.model, knowledge.objective.sign
+    mean, sd = model.standardised(rows)
+    names = parameter.choices if isinstance(parameter, CategoricalParameter) else None
+    return Slice(
+        name=space.names[place],
+        at=names if names is not None else tuple(float(v) for v in at),
+        mean=tuple(float(v) for v in sign * model.scale.back(mean)),
+        sd=tuple(float(v) for v in model.scale.spread * sd),
+        here=names[int(raw[place])] if names is not None else float(raw[place]),
+    )
+
+
+def importance(slices: tuple[Slice, ...]) -> dict[str, float]:
+    """Share of the predicted variation that each component or setting makes along its slice; most first."""
+    spread = {s.name: float(np.std(s.mean)) for s in slices}
+    total = sum(spread.values()) or 1.0
+    return {name: v / total for name, v in sorted(spread.items(), key=lambda item: -item[1])}
+
+
+def binding(space: Any, candidate: Candidate) -> tuple[str, ...]:
+    """Limits of the space at which a candidate lies."""
+    found = []
+    composition = space.composition
+    for c in composition.components if composition else ():
+        share = candidate.fractions.get(c.name, 0)
+        if share == c.high and c.high < 1:
+            found.append(f"{c.name} at its maximum of {float(c.high):g}")
+        elif share == c.low and c.low > 0:
+            found.append(f"{c.name} at its minimum of {float(c.low):g}")
+    if composition and composition.max_present is not None and len(candidate.fractions) == composition.max_present:
+        found.append(f"no more than {composition.max_present} components may be present")
+    for constraint in composition.constraints if composition else ():
+        total = sum(k * candidate.fractions.get(n, 0) for n, k in constraint.coefficients.items())
+        if total in (constraint.low, constraint.high):
+            found.append(f"constraint {constraint.name!r} at {float(total):g}")
+    for p in space.process:
+        value = candidate.process[p.name]
+        if not isinstance(p, CategoricalParameter) and value in (p.low, p.high):
+            found.append(f"{p.name} at its {'minimum' if value == p.low else 'maximum'} of {value:g} {p.unit}".rstrip())
+    return tuple(found)
