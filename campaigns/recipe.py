@@ -17,13 +17,14 @@ from campaigns.parameters import CategoricalParameter, FloatParameter
 from campaigns.space import Space
 from campaigns.spec import Spec, StepSection
 from campaigns.toml_file import Fault, shown
-from campaigns.units import UnitError, quantity, same_unit
+from campaigns.units import UnitError, convertible, quantity
 from campaigns.weighing import masses_mg
 from instruments.contract import Capability
 from materials_db.formula import Formula
 
 MASSES = "masses_mg"  #: the parameter that a recipe fills from the composition
 TRIED = 64  #: candidates on which a recipe is tried when a campaign is validated
+TRIED_OF_LIST = 5000  #: candidates of a list up to which each is tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,32 +316,37 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
             hint=nearest(wanted, produced),
             code="LAB-0233",
         )
-        for key, wanted in spec.quantities
+        for key, wanted in spec.wanted_by
         if produced and not any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced)
     ]
 
 
 def unit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """The objective must be in the unit of its readings: values are taken as the instruments give them."""
-    wanted = spec.objective
-    given = {
+    """All that is wanted must be in a unit into which its readings can be converted."""
+    units = [spec.objective.unit, *(o.unit for o in spec.objectives), *(limit.unit for limit in spec.limits)]
+    return [
+        Fault(
+            message=f"{name} is measured in {unit}, not in {wanted or 'plain numbers'}",
+            key=key.replace(".quantity", ".unit"),
+            value=shown(wanted),
+            hint=f'write unit = "{unit}", or another unit of that kind',
+            code="LAB-0233",
+        )
+        for (key, name), wanted in zip(spec.wanted_by, units, strict=True)
+        for unit in sorted(units_of(name, spec, capabilities))
+        if not convertible(unit, wanted)
+    ]
+
+
+def units_of(name: str, spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> set[str]:
+    """Units in which the recipe's steps measure a property."""
+    return {
         unit
         for section in spec.recipe.steps
         for c in offering(section, capabilities).values()
         for quantity, unit in c.units.items()
-        if wanted.quantity == quantity or (quantity.endswith(".") and wanted.quantity.startswith(quantity))
+        if name == quantity or (quantity.endswith(".") and name.startswith(quantity))
     }
-    return [
-        Fault(
-            message=f"{wanted.quantity} is measured in {unit}, not in {wanted.unit or 'plain numbers'}",
-            key="objective.unit",
-            value=shown(wanted.unit),
-            hint=f'write unit = "{unit}"; a target may have any unit of that kind',
-            code="LAB-0233",
-        )
-        for unit in sorted(given)
-        if not same_unit(wanted.unit, unit)
-    ]
 
 
 def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
@@ -361,7 +367,7 @@ def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -
 def extremes(space: Space) -> list[Candidate]:
     """Candidates at the edges of the space: every end of every setting, with many compositions."""
     if space.pool is not None:
-        return list(space.pool)
+        return list(space.pool if len(space.pool) <= TRIED_OF_LIST else space.pool.extremes())
     ends = [
         list(p.choices)
         if isinstance(p, CategoricalParameter)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
 from campaigns.candidate import Candidate
-from campaigns.drawing import Drawing
+from campaigns.drawing import Drawing, allowed
 from campaigns.errors import SpaceError
 from campaigns.parameters import Parameter, values
+from campaigns.pool import Pool
 
 Basis = Literal["mass", "mole"]
 
@@ -278,17 +279,18 @@ class Space:
 
     composition: CompositionSpace | None = None
     process: tuple[Parameter, ...] = ()
-    pool: tuple[Candidate, ...] | None = None
+    pool: Pool | None = None  #: any sequence of candidates is made one
 
     def __post_init__(self) -> None:
-        if self.composition is None and not self.process and self.pool is None:
-            raise SpaceError("nothing is varied: give a composition, a process parameter or a list of candidates")
+        if self.composition is None and not self.process:
+            raise SpaceError("nothing is varied: give a composition or a process parameter")
         if self.pool is not None:
+            if not isinstance(self.pool, Pool):
+                object.__setattr__(self, "pool", self.pool_of(self.pool))
             if not self.pool:
                 raise SpaceError("the list of candidates is empty")
-            for line, candidate in enumerate(self.pool, start=2):
-                if problems := self.problems(candidate):
-                    raise SpaceError(f"candidate in line {line}: {problems[0]}")
+            for row, problem in self.pool_problems(self.pool, most=1):
+                raise SpaceError(f"candidate {row + 1} of the list: {problem}")
             return
         if self.composition is not None and self.composition.draw(random.Random(0)) is None:
             raise SpaceError(
@@ -311,6 +313,31 @@ class Space:
                 found.append(problem)
         return found
 
+    def pool_of(self, candidates: Iterable[Candidate]) -> Pool:
+        """Candidates as a list of this space."""
+        steps = self.composition.steps if self.composition else 1
+        return Pool.of(candidates, self.composition.names if self.composition else (), steps, self.process)
+
+    def pool_problems(self, pool: Pool, most: int) -> list[tuple[int, str]]:
+        """Rows of a list that are not in the space, the first few, and why."""
+        good = pool.settings_allowed()
+        if self.composition is not None:
+            weighable = (pool.counts == pool.counts.round()).all(axis=1)
+            weighable &= pool.counts.sum(axis=1) == self.composition.steps
+            good &= weighable
+            good[weighable] &= allowed(self.composition, pool.counts[weighable])
+        bad = (~good).nonzero()[0][:most]
+        return [(int(row), self._problem_of_row(pool, int(row))) for row in bad]
+
+    def _problem_of_row(self, pool: Pool, row: int) -> str:
+        counts, settings = pool.counts[row], pool.settings[row]
+        if self.composition is not None:
+            shares = {n: exact(round(float(c), 9)) / pool.steps for n, c in zip(pool.components, counts, strict=True)}
+            if problems := self.composition.problems(shares):
+                return problems[0]
+        found = [p.problem(float(v)) for p, v in zip(self.process, settings, strict=True)]
+        return next((f for f in found if f), "a setting is missing, or not one of its choices")
+
     def draw(self, rng: random.Random) -> Candidate | None:
         """One candidate at random; None when none was found."""
         if self.pool is not None:
@@ -323,10 +350,10 @@ class Space:
             fractions = self.composition.fractions(counts)
         return Candidate(fractions, {p.name: p.at(rng.random()) for p in self.process})
 
-    def all(self, limit: int = 20000) -> list[Candidate] | None:
-        """Every candidate, or None when there are more than `limit` or a setting is continuous."""
+    def all(self, limit: int = 20000) -> Sequence[Candidate] | None:
+        """Every candidate, or None when there are more than `limit` or a setting is continuous. A list has no limit."""
         if self.pool is not None:
-            return list(self.pool)
+            return self.pool
         grids = [values(p) for p in self.process]
         if any(grid is None for grid in grids):
             return None

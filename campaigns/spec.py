@@ -9,28 +9,30 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from campaigns import space as domain
 from campaigns.budget import Limits
-from campaigns.candidate import Candidate, Setting
+from campaigns.dataset import BLOCKS, STATE, Fractions, Layout, Wanted, read_dataset
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
+from campaigns.pool import Pool
 from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
-from campaigns.tables import header_of, read_csv
-from campaigns.toml_file import Document, Fault, FileFaults, check, read, shown
+from campaigns.tables import MOST
+from campaigns.toml_file import Fault, FileFaults, check, read, shown
 from campaigns.units import UnitError, known_unit, quantity
 from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
 from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
 OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
+OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
 
 
@@ -82,19 +84,6 @@ class CompositionSection(Section):
     max_present: int | None = Field(None, ge=1)
     components: dict[Name, ComponentSection] = Field(min_length=1)
     constraints: tuple[ConstraintSection, ...] = ()
-
-    @field_validator("components")
-    @classmethod
-    def _formulas(cls, value: dict[str, ComponentSection]) -> dict[str, ComponentSection]:
-        for name, component in value.items():
-            if component.formula is None:
-                try:
-                    Formula.parse(name)
-                except FormulaError as error:
-                    raise ValueError(
-                        f'{name} gives no formula, and its name is none ({error}); add formula = "..."'
-                    ) from None
-        return value
 
     def domain(self) -> domain.CompositionSpace:
         """The compositions it allows. Raises SpaceError."""
@@ -186,7 +175,33 @@ class CandidatesSection(Section):
 
     file: str = ""
     columns: dict[str, str] = {}  #: component or parameter -> column, where they differ
-    rows: tuple[dict[str, Any], ...] = ()  #: the list itself, once read
+    counts: Any = ()  #: the list itself, once read: whole dispenser steps, a row per candidate
+    settings: Any = ()  #: and process settings: values, or indices of choices
+
+    @field_serializer("counts", "settings", when_used="json")
+    def _as_lists(self, value: Any) -> Any:
+        return [[int(x) if x == int(x) else float(x) for x in row] for row in value]
+
+
+class DataSection(Section):
+    """[data]: how tables of candidates and results are written."""
+
+    columns: dict[str, str] = {}  #: component, parameter or quantity -> column, where they differ
+    units: dict[str, str] = {}  #: unit of a column, where its header does not say it
+    fractions: Fractions = "auto"
+    header: bool = True
+
+    @field_validator("units")
+    @classmethod
+    def _known(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: known_unit(unit) for name, unit in value.items()}
+
+    def layout(self, columns: Mapping[str, str] = {}) -> Layout:
+        """As the reader of tables knows it; `columns` go before those of this section."""
+        key = "candidates.columns" if columns else "data.columns"
+        return Layout(
+            columns={**self.columns, **columns}, units=self.units, fractions=self.fractions, header=self.header, key=key
+        )
 
 
 class BudgetSection(Section):
@@ -272,8 +287,12 @@ class RecipeSection(Section):
         return steps
 
 
+NO_BUDGET = BudgetSection.model_construct()
+NO_RECIPE = RecipeSection.model_construct(batch=0.0, steps=())
+
+
 class Spec(Section):
-    """A whole campaign file."""
+    """A whole campaign file. Without budget and recipe it can be asked for proposals, not run."""
 
     campaign: CampaignSection
     objective: ObjectiveSection
@@ -282,11 +301,12 @@ class Spec(Section):
     composition: CompositionSection | None = None
     process: dict[Name, ProcessSection] = {}
     candidates: CandidatesSection | None = None
-    budget: BudgetSection
+    data: DataSection = DataSection()
+    budget: BudgetSection = NO_BUDGET
     stop: StopSection = StopSection()
     optimizer: OptimizerSection = OptimizerSection()
     cost: CostSection = CostSection()
-    recipe: RecipeSection
+    recipe: RecipeSection = NO_RECIPE
 
     @model_validator(mode="before")
     @classmethod
@@ -302,8 +322,15 @@ class Spec(Section):
         return data
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Spec, str]:
+    def load(cls, path: Path, *, for_a_lab: bool = True, with_list: bool = True) -> tuple[Spec, str]:
         """Read a campaign file; the spec and the file's text.
+
+        Parameters
+        ----------
+        for_a_lab
+            Whether it must say all that is needed to make something: budget, recipe, formulas.
+        with_list
+            Whether its list of candidates is read.
 
         Raises
         ------
@@ -311,20 +338,66 @@ class Spec(Section):
             All that is wrong with it, each with its line.
         """
         document = read(path)
-        document = with_pool(document)
-        spec = check(cls, document)
-        if faults := [*spec.space_faults(), *spec.quantity_faults(), *spec.setting_faults(), *spec.optimizer_faults()]:
-            raise FileFaults(path, [document.located(f) for f in faults])
+        missing = [document.located(f) for f in missing_for_a_lab(document.data)] if for_a_lab else []
+        try:
+            spec = check(cls, document)
+        except FileFaults as found:
+            raise FileFaults(path, [*missing, *found.faults]) from None
+        if faults := [*missing, *(document.located(f) for f in spec.own_faults())]:
+            raise FileFaults(path, faults)
+        spec = spec.with_list(path.parent) if with_list else spec.model_copy(update={"candidates": None})
+        if faults := [document.located(f) for f in spec.space_faults()]:
+            raise FileFaults(path, faults)
         return spec, document.text
 
     def json(self) -> dict[str, Any]:  # type: ignore[override]
         """Everything as JSON, quantities as numbers in the units of the models."""
-        return self.model_dump(mode="json")
+        left_out = {
+            name for name, none in (("budget", NO_BUDGET), ("recipe", NO_RECIPE)) if getattr(self, name) == none
+        }
+        return self.model_dump(mode="json", exclude=left_out)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spec:
         """What `json` gave."""
         return cls.model_validate(dict(data), context={"stored": True})
+
+    def own_faults(self) -> list[Fault]:
+        """What sections say of others that is not so."""
+        return [*self.data_faults(), *self.quantity_faults(), *self.setting_faults(), *self.optimizer_faults()]
+
+    def data_faults(self) -> list[Fault]:
+        """Columns and units of names that no table tells."""
+        known = [*(self.composition.components if self.composition else ()), *self.process, *self.quantities]
+        known += [*(f"u({q})" for q in self.quantities), STATE, *BLOCKS]
+        told = {f"data.{key}.{name}": name for key in ("columns", "units") for name in getattr(self.data, key)}
+        told |= {f"candidates.columns.{name}": name for name in (self.candidates.columns if self.candidates else ())}
+        return [
+            Fault(message=f"{name!r} is nothing that a table tells", key=key, hint=f"known: {', '.join(known)}")
+            for key, name in told.items()
+            if name not in known
+        ]
+
+    @property
+    def quantities(self) -> dict[str, str]:
+        """Every property that a table of results must tell, with its unit, the deciding one first."""
+        units = {o.quantity: o.unit for o in self.wanted.all}
+        units |= {limit.quantity: limit.unit for limit in self.wanted.limits if limit.quantity not in units}
+        return {q: units[q] for q in self.wanted.quantities}
+
+    def with_list(self, folder: Path) -> Spec:
+        """The spec with its list of candidates read. Raises FileFaults."""
+        if self.candidates is None or not self.candidates.file:
+            return self
+        try:
+            composition = self.composition.domain() if self.composition else None
+            process = tuple(section.domain(name) for name, section in self.process.items())
+        except SpaceError:
+            return self  # space_faults says it
+        layout = self.data.layout(self.candidates.columns)
+        pool = list_of(folder / self.candidates.file, layout, composition, process)
+        read_in = self.candidates.model_copy(update={"counts": pool.counts, "settings": pool.settings})
+        return self.model_copy(update={"candidates": read_in})
 
     def space_faults(self) -> list[Fault]:
         """Why the space is empty or contradictory."""
@@ -346,8 +419,10 @@ class Spec(Section):
 
     def quantity_faults(self) -> list[Fault]:
         """Further objectives and limits that no step measures, and objectives named twice."""
+        if self.recipe == NO_RECIPE:
+            return []
         measured = [name for step in self.recipe.steps for name in step.measures]
-        _, *further = self.quantities
+        _, *further = self.wanted_by
         wanted = further[: len(self.objectives)]
         names = [self.objective.quantity, *(name for _, name in wanted)]
         twice = [
@@ -408,7 +483,7 @@ class Spec(Section):
         ]
 
     @property
-    def quantities(self) -> list[tuple[str, str]]:
+    def wanted_by(self) -> list[tuple[str, str]]:
         """Every property that is wanted, with the key that names it: the objective, further ones, limits."""
         return [
             ("objective.quantity", self.objective.quantity),
@@ -428,12 +503,16 @@ class Spec(Section):
         process = tuple(section.domain(name) for name, section in self.process.items())
         return domain.Space(composition=composition, process=process, pool=self._pool(composition, process))
 
-    def _pool(
-        self, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
-    ) -> tuple[Candidate, ...] | None:
+    def _pool(self, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]) -> Pool | None:
         if self.candidates is None:
             return None
-        return tuple(candidate(row, composition, process) for row in self.candidates.rows)
+        import numpy as np
+
+        names, steps = (composition.names, composition.steps) if composition else ((), 1)
+        size = max(len(self.candidates.counts), len(self.candidates.settings))
+        counts = np.asarray(self.candidates.counts, dtype=float).reshape(size, len(names))
+        settings = np.asarray(self.candidates.settings, dtype=float).reshape(size, len(process))
+        return Pool(names, steps, process, counts, settings)
 
     @property
     def wanted(self) -> Objective:
@@ -461,69 +540,39 @@ def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
     )
 
 
-def candidate(
-    row: Mapping[str, Any], composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
-) -> Candidate:
-    """One row of the list of candidates."""
-    names = composition.names if composition else ()
-    row = with_balance(row, composition)
-    fractions = {name: domain.exact(float(row[name])) for name in names if float(row[name]) != 0}
-    if fractions and composition is not None:
-        fractions = snapped(fractions, composition.steps)
-    settings: dict[str, Setting] = {p.name: row[p.name] for p in process}
-    return Candidate(fractions, settings)
+def list_of(
+    path: Path, layout: Layout, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
+) -> Pool:
+    """The candidates that a table lists, each once; all must be weighable. Raises FileFaults."""
+    import numpy as np
+
+    table = read_dataset(path, layout, Wanted(composition=composition, process=process, blanks=False))
+    names, steps = (composition.names, composition.steps) if composition else ((), 1)
+    scaled = table.shares * steps
+    near = np.round(scaled)
+    on_grid = (np.abs(near - scaled) <= OFF_GRID).all(axis=1)
+    pool = Pool(names, steps, process, np.where(on_grid[:, None], near, scaled), table.settings)
+    space = domain.Space(composition=composition, process=process)
+    if bad := space.pool_problems(pool, most=MOST):
+        faults = [Fault(message=problem, line=int(table.lines[row]), code="LAB-0210") for row, problem in bad]
+        raise FileFaults(path, faults)
+    return pool.rows(pool.first)
 
 
-def with_balance(row: Mapping[str, Any], composition: domain.CompositionSpace | None) -> dict[str, Any]:
-    """The row with the share of the balance component, where it is not told: what is left of 1."""
-    told = dict(row)
-    if composition is not None and composition.balance is not None and told.get(composition.balance) is None:
-        others = [domain.exact(float(told.get(n) or 0.0)) for n in composition.names if n != composition.balance]
-        told[composition.balance] = float(1 - sum(others))
-    return told
-
-
-def snapped(fractions: Mapping[str, Fraction], steps: int) -> dict[str, Fraction]:
-    """Fractions on the grid they round to, when that sums to 1; else as they are, to be refused by name."""
-    near = {name: Fraction(round(f * steps), steps) for name, f in fractions.items()}
-    close = all(abs(near[n] - f) * steps <= Fraction(1, 1000) for n, f in fractions.items())
-    if close and sum(near.values()) == 1:
-        return near
-    total = sum(fractions.values())
-    raise SpaceError(
-        f"a candidate ({', '.join(f'{n} = {float(f):g}' for n, f in fractions.items())}) is not on the dispenser's grid"
-        f" of 1/{steps} or does not sum to 1 (it sums to {float(total):g})"
-    )
-
-
-def with_pool(document: Document) -> Document:
-    """The document with the rows of its CSV of candidates read in. Raises FileFaults."""
-    section = document.data.get("candidates")
-    if not isinstance(section, dict) or not isinstance(section.get("file"), str):
-        return document
-    columns = section.get("columns", {})
-    wanted = wanted_columns(document.data)
-    mapping = {name: str(columns.get(name, name)) if isinstance(columns, dict) else name for name in wanted}
-    path = document.path.parent / section["file"]
-    composition = document.data.get("composition")
-    balance = composition.get("balance") if isinstance(composition, dict) else None
-    if isinstance(balance, str) and mapping.get(balance) not in header_of(path):
-        mapping.pop(balance, None)  # it takes up the rest, so that it need not be told
-    rows = read_csv(path, mapping, text=categorical(document.data))
-    data = {**document.data, "candidates": {**section, "rows": rows}}
-    return Document(document.path, document.text, data, document.lines)
-
-
-def wanted_columns(data: Mapping[str, Any]) -> list[str]:
-    """Components and parameters that each row of a list must give."""
+def missing_for_a_lab(data: Mapping[str, Any]) -> list[Fault]:
+    """What a campaign that is to be run must say and does not."""
+    found = [Fault(message=f"{name!r} is missing", key=name) for name in ("budget", "recipe") if name not in data]
+    if "recipe" not in data:
+        found[-1] = replace(
+            found[-1], hint="without one nothing can be made; labctl optimizer suggest and replay need none"
+        )
     composition = data.get("composition")
-    components = composition.get("components", {}) if isinstance(composition, dict) else {}
-    process = data.get("process", {})
-    return [*(components if isinstance(components, dict) else ()), *(process if isinstance(process, dict) else ())]
-
-
-def categorical(data: Mapping[str, Any]) -> set[str]:
-    """Parameters whose values are text."""
-    process = data.get("process", {})
-    sections = process.items() if isinstance(process, dict) else ()
-    return {name for name, s in sections if isinstance(s, dict) and s.get("type") == "categorical"}
+    components = composition.get("components") if isinstance(composition, dict) else None
+    for name, section in components.items() if isinstance(components, dict) else ():
+        if isinstance(section, dict) and "formula" not in section:
+            try:
+                Formula.parse(name)
+            except FormulaError as error:
+                message = f'{name} gives no formula, and its name is none ({error}); add formula = "..."'
+                found.append(Fault(message=message, key=f"composition.components.{name}"))
+    return found

@@ -113,7 +113,7 @@ def convert(value: float, written: str, unit: str, text: Any, *, difference: boo
         ) from None
     if not math.isfinite(found):
         raise UnitError(f"{text!r} is not a finite number of {unit}")
-    return round(found, 12) if abs(found) < 1e6 else found
+    return float(f"{found:.12g}")  # 0.1 degC, not 0.10000000000002274
 
 
 def example(value: float, unit: str) -> str:
@@ -121,14 +121,15 @@ def example(value: float, unit: str) -> str:
     return f"{value:g} {unit}".strip()
 
 
-def same_unit(one: str, other: str) -> bool:
-    """Whether two spellings mean the same unit: a number in one is the same number in the other."""
+def convertible(one: str, other: str) -> bool:
+    """Whether values in one unit can be told in the other."""
     if one == other or not one or not other:
         return one == other
     try:
-        return all(math.isclose(convert(x, one, other, one), x, abs_tol=1e-9) for x in (0.0, 1.0))
+        convert(1.0, one, other, one)
     except UnitError:
         return False
+    return True
 
 
 def known_unit(unit: str) -> str:
@@ -139,3 +140,37 @@ def known_unit(unit: str) -> str:
         except UnitError:
             raise UnitError(f"{unit!r} is not a known unit") from None
     return unit
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text in brackets behind a name is a unit, not a remark."""
+    try:
+        known_unit(text)
+    except UnitError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def conversion(written: str, unit: str) -> tuple[float, float]:
+    """Offset and factor that take a number from one unit to another: ``offset + factor * number``.
+
+    Raises
+    ------
+    UnitError
+        One of them is no unit, or they are of different kinds.
+    """
+    if written == unit:
+        return 0.0, 1.0
+    import pint
+    import pint.errors
+
+    known_unit(written)
+    units, name = registry(), SPELLINGS.get(written, written)
+    try:
+        zero, one = (
+            float(units.Quantity(x, units.Unit(name)).to(unit or "dimensionless").magnitude) for x in (0.0, 1.0)
+        )
+    except pint.errors.DimensionalityError:
+        raise UnitError(f"{written} cannot be converted to {unit or 'a plain number'}") from None
+    return (0.0, one) if zero == 0 else (zero, one - zero)

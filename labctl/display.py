@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from labctl.emit import Column, clean, figures, moment, value_and_u
 if TYPE_CHECKING:
     from campaigns.optimizer import Proposal
     from campaigns.plan import Plan
+    from campaigns.quality import Quality
     from labctl.wiring import Lab
     from materials_db.trace import Trace
 
@@ -134,6 +137,24 @@ EVENTS = [
     Column("subject", "about", lambda s: str(s)[:24], rank=0),
     Column("payload", "content", rank=5),
 ]
+REPLAYS = [
+    Column("method", "method", rank=0),
+    Column("top", "top 5 %", figures(2), right=True, rank=0),
+    Column("top_se", "+-", figures(1), right=True, rank=1),
+    Column("until_top_1pct", "to top 1 %", right=True, rank=0),
+    Column("until_best", "to best", right=True, rank=0),
+    Column("found_best", "found best", figures(2), right=True, rank=1),
+    Column("found_best_se", "+-", figures(1), right=True, rank=3),
+    Column("acceleration", "x faster", right=True, rank=2),
+    Column("cpu_ms", "CPU ms", figures(3), right=True, rank=3),
+    Column("seeds", "seeds", right=True, rank=4),
+    Column("budget", "budget", right=True, rank=5),
+]
+WHAT_REPLAYS_SAY = (
+    "top 5 %     share of the attainable best 5 % found: mean over seeds, standard error",
+    "to top 1 %  median experiments until one of the best 1 %; to best: until the best",
+    "x faster    random picks would need so many times more for as many good ones",
+)
 TRACES = [Column("id", "id", rank=0)]
 
 
@@ -362,6 +383,53 @@ def suggestion_columns(plan: Plan) -> list[Column]:
         Column("gain", "gain", TWO, right=True, rank=3),
         Column("reason", "why", rank=2),
     ]
+
+
+def censored(row: Row) -> Row:
+    """Figures of a replay for people: what was not reached within the budget says so."""
+    never = f"> {row['budget']}"
+    shown = {key: never if row[key] is None else f"{row[key]:g}" for key in ("until_top_1pct", "until_best")}
+    return {**row, **shown, "acceleration": "-" if row["acceleration"] is None else f"{row['acceleration']:.2g}"}
+
+
+def show_replay(rows: Sequence[Row], heading: str) -> None:
+    """What the columns mean, and the way there as a plot; nothing in a pipe."""
+    if not sys.stdout.isatty():
+        return
+    from labctl.report.terminal import curves
+
+    for text in (heading, *WHAT_REPLAYS_SAY):
+        print(textwrap.fill(clean(text), shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
+    series = {row["method"]: row["curve"] for row in rows}
+    say()
+    width = plot_width()
+    print(curves(series, "top 5 % found", "experiments", width=width, color=True))
+
+
+def show_quality(quality: Quality | None, unit: str) -> None:
+    """How good the model is; on stderr when stdout is a pipe."""
+    if quality is None:
+        return
+    out = sys.stdout if sys.stdout.isatty() else sys.stderr
+    explained = "" if quality.explained is None else f", {quality.explained:.0%} of the variance explained"
+    inside = ", ".join(f"{share:.0%} within the {stated:.0%} interval" for stated, share in quality.inside.items())
+    lines = [
+        f"model quality: {quality.count} values, each predicted without itself",
+        f"  error    {quality.error:.3g} {unit}".rstrip() + f" (values scatter by {quality.spread:.3g}){explained}",
+        f"  doubt    {inside}",
+    ]
+    for line in lines:
+        print(clean(line), file=out)
+    if sys.stdout.isatty():
+        from labctl.report.terminal import scatter
+
+        label = "predicted without itself"
+        print(scatter(quality.measured, quality.predicted, f"measured {unit}".rstrip(), label, width=plot_width()))
+
+
+def plot_width() -> int:
+    """Columns for a plot that fits the terminal."""
+    return min(76, shutil.get_terminal_size().columns - 2)
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

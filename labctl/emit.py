@@ -38,10 +38,25 @@ class Column:
     wrap: bool = False
 
 
-def emit(rows: Sequence[Row], columns: Sequence[Column], format: Format, *, kind: str, id: str = "id") -> None:
-    """Write rows to stdout in the format that was asked for."""
+def emit(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    format: Format,
+    *,
+    kind: str,
+    id: str = "id",
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write rows to stdout in the format that was asked for.
+
+    Parameters
+    ----------
+    about
+        Further fields of the JSON document: what is true of all rows.
+    """
     if format is Format.json:
-        print(json.dumps({"schema": SCHEMA, "kind": kind, "items": [plain(r) for r in rows]}, indent=2))
+        document = {"schema": SCHEMA, "kind": kind, **plain(about or {}), "items": [plain(r) for r in rows]}
+        print(json.dumps(document, indent=2))
     elif format is Format.jsonl:
         for row in rows:
             print(json.dumps(plain(row)))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Observation, Proposal
+from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, read_dataset, whole_steps
+from campaigns.optimizer import Measured, Observation, Optimizer, Proposal
 from campaigns.plan import Plan
-from campaigns.spec import Spec, categorical, with_balance
-from campaigns.tables import header_of, read_csv
-from campaigns.toml_file import Fault, FileFaults
+from campaigns.pool import Pool
+from campaigns.quality import HasModel, Quality
+from campaigns.spec import Spec
 from labctl import wiring
 from labctl.errors import UsageError
 
-PENDING = "pending"
-STATES = ("done", PENDING, "failed")
+LONG = 100_000  #: candidates of a list from which on it is said how long reading took
 
 
-def suggest(file: Path, history: Path | None, n: int) -> tuple[Plan, list[Proposal]]:
+@dataclass(frozen=True, kw_only=True)
+class Suggested:
+    """What to make next, and what there is to say about it."""
+
+    plan: Plan
+    proposals: list[Proposal]
+    notes: tuple[str, ...]
+    quality: Quality | None
+
+
+def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) -> Suggested:
     """What to make next.
 
     Raises
@@ -28,83 +40,62 @@ def suggest(file: Path, history: Path | None, n: int) -> tuple[Plan, list[Propos
     UsageError
         Nothing is left to propose.
     """
-    spec, _ = Spec.load(file)
+    before = time.process_time()
+    spec, _ = Spec.load(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
-    observations, pending = read_history(history, plan) if history else ([], [])
-    proposals = wiring.optimizer(plan).propose(plan.space, plan.objective, observations, pending, n, plan.seed)
+    observations, pending, notes = read_history(history, plan) if history else ([], [], ())
+    if plan.space.pool is not None and len(plan.space.pool) >= LONG:
+        spent = time.process_time() - before
+        notes = (f"{len(plan.space.pool)} candidates, read in {spent:.1f} s of processor time", *notes)
+    optimizer: Optimizer = wiring.optimizer(plan)
+    proposals = optimizer.propose(plan.space, plan.objective, observations, pending, n, plan.seed)
     if not proposals:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
-    return plan, proposals
+    if len(proposals) < n:
+        notes = (*notes, f"{n} proposals were asked for, only {len(proposals)} are left in the space")
+    left_out = None
+    if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
+        left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
+    return Suggested(plan=plan, proposals=proposals, notes=notes, quality=Quality.of(left_out) if left_out else None)
 
 
-def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candidate]]:
-    """The table as observations, and candidates that are still being made.
+def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candidate], tuple[str, ...]]:
+    """The table as observations, candidates that are still being made, and how it was understood.
 
-    Columns: each component (the balance may be left out), each process parameter, the objective's quantity; if they are
-    there, ``u`` (standard uncertainty) and ``state`` (done, pending, failed). An empty value
-    without a state means failed. Fractions need not lie on the grid: what was really made
-    is what is learned from.
+    Columns: each component (the balance may be left out), each process parameter, each quantity of the campaign; if they
+    are there, ``u`` (standard uncertainty), ``state`` (done, pending, failed) and ``block`` (or tray, day). An empty value
+    without a state means failed. Fractions need not lie on the grid: what was really made is what is learned from.
     """
-    space, quantity = plan.space, plan.objective.quantity
-    header = header_of(path)
-    balance = space.composition.balance if space.composition else None
-    told = [name for name in space.names if name != balance or name in header]
-    names = [*told, quantity, *(c for c in ("u", "state") if c in header)]
-    text = categorical(plan.spec.model_dump()) | {"state"}
-    rows = read_csv(path, {name: name for name in names}, text=text, optional=True)
-    observations, pending, faults = [], [], []
-    for line, row in enumerate((with_balance(r, space.composition) for r in rows), start=2):
-        problem = row_problem(row, plan)
-        if problem:
-            faults.append(Fault(message=problem, line=line, code="LAB-0222"))
-            continue
-        candidate, actual = as_made(row, plan)
-        if row.get("state") == PENDING:
-            pending.append(candidate)
-        else:
-            value = None if row.get("state") == "failed" else row[quantity]
-            observations.append(
-                Observation(number=line - 1, candidate=candidate, value=value, u=row.get("u"), actual=actual)
-            )
-    if faults:
-        raise FileFaults(path, faults)
-    return observations, pending
+    space = plan.space
+    wanted = Wanted(composition=space.composition, process=space.process, quantities=plan.spec.quantities)
+    data = read_dataset(path, plan.spec.data.layout(), wanted)
+    steps = space.composition.steps if space.composition else 1
+    made = Pool(wanted.components, steps, space.process, whole_steps(data.shares, steps), data.settings)
+    rows = range(len(data))
+    pending = [made[i] for i in rows if data.state[i] == PENDING]
+    observations = [observation(data, plan, made, i) for i in rows if data.state[i] != PENDING]
+    return observations, pending, data.notes
 
 
-def row_problem(row: dict[str, Any], plan: Plan) -> str | None:
-    """What is wrong with one line."""
-    if row.get("state") not in (None, *STATES):
-        return f"state {row['state']!r} is none of {', '.join(STATES)}"
-    if row.get("u") is not None and row["u"] < 0:
-        return f"u = {row['u']:g}: a standard uncertainty is not negative"
-    for parameter in plan.space.process:
-        if row[parameter.name] is None:
-            return f"no value for {parameter.name}"
-    composition = plan.space.composition
-    if composition is None:
-        return None
-    shares = [row[name] or 0.0 for name in composition.names]
-    if min(shares) < 0 or not 0.98 <= sum(shares) <= 1.02:
-        return f"fractions sum to {sum(shares):g}, not 1" if min(shares) >= 0 else "a fraction is below 0"
-    return None
+def observation(data: Dataset, plan: Plan, made: Pool, row: int) -> Observation:
+    """One row that ended."""
+    told = {q: measured(data, q, row) for q in data.values if data.state[row] != FAILED}
+    known = {q: m for q, m in told.items() if m is not None}
+    deciding = known.pop(plan.objective.quantity, None)
+    shares = zip(made.components, data.shares[row], strict=True)
+    return Observation(
+        number=row + 1,
+        candidate=made[row],
+        value=deciding.value if deciding else None,
+        u=deciding.u if deciding else None,
+        actual={name: float(share) for name, share in shares},
+        others=known,
+        block=data.block[row] or None,
+    )
 
 
-def as_made(row: dict[str, Any], plan: Plan) -> tuple[Candidate, dict[str, float]]:
-    """The nearest candidate on the grid, and what was really made."""
-    settings = {p.name: row[p.name] for p in plan.space.process}
-    composition = plan.space.composition
-    if composition is None:
-        return Candidate({}, settings), {}
-    shares = {name: float(row[name] or 0.0) for name in composition.names}
-    total = sum(shares.values())
-    actual = {name: share / total for name, share in shares.items()}
-    return Candidate(composition.fractions(rounded(list(actual.values()), composition.steps)), settings), actual
-
-
-def rounded(shares: list[float], steps: int) -> list[int]:
-    """Whole steps that sum to the whole, nearest to the shares (largest remainders)."""
-    counts = [int(s * steps) for s in shares]
-    by_rest = sorted(range(len(shares)), key=lambda i: (counts[i] - shares[i] * steps, i))
-    for i in by_rest[: steps - sum(counts)]:
-        counts[i] += 1
-    return counts
+def measured(data: Dataset, quantity: str, row: int) -> Measured | None:
+    """One value with its uncertainty, if it was measured."""
+    value = float(data.values[quantity][row])
+    u = float(data.u[quantity][row]) if quantity in data.u else math.nan
+    return None if math.isnan(value) else Measured(value, None if math.isnan(u) else u)

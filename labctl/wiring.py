@@ -199,9 +199,7 @@ def without_trays(plan: Plan) -> Optimizer:
         from campaigns.optimizers.baybe import BayBEOptimizer
 
         return BayBEOptimizer(initial=plan.initial)
-    from campaigns.optimizers.random_search import RandomSearch
-
-    return RandomSearch()
+    return random_search()
 
 
 def outliers(tx: Transaction, campaign_id: str) -> dict[int, float]:
@@ -228,6 +226,20 @@ def missing_library(optimizer: str) -> str:
     if optimizer not in ("botorch", "baybe") or find_spec(optimizer) is not None:
         return ""
     return f"the optimizer {optimizer!r} needs the package {optimizer}, which is not installed"
+
+
+def random_search() -> Optimizer:
+    """What every optimizer must beat."""
+    from campaigns.optimizers.random_search import RandomSearch
+
+    return RandomSearch()
+
+
+def plain_library() -> Optimizer:
+    """The library beneath, as its README uses it."""
+    from campaigns.optimizers.plain import PlainLibrary
+
+    return PlainLibrary()
 
 
 def warm_up() -> None:

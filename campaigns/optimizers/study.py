@@ -90,7 +90,7 @@ class Study:
     ) -> None:
         self.space, self.seed, self.features, self.single = space, seed, tuple(features), single
         self.grid = Grid(space)
-        whole = self.grid.all(WHOLE) if space.pool is None else self.grid.table(space.pool)
+        whole = self.grid.all(WHOLE) if space.pool is None else Table(space.pool.counts, space.pool.settings)
         self.finite = whole is not None
         self.table = whole if whole is not None else distinct(self.grid.draw(generator(seed, "base"), BASE))
         self.raw = self.grid.raw(self.table)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from labctl.options import Format, OutputOption, group
 
+if TYPE_CHECKING:
+    from campaigns.quality import Quality
+
 app = group("Ask for proposals without any lab.")
+
+
+class Start(StrEnum):
+    """Which experiments come first in a replay."""
+
+    designed = "designed"
+    random = "random"
 
 
 @app.callback()
@@ -25,13 +38,87 @@ def suggest(
         typer.Option("--history", help="CSV of what was measured: a column per component, setting and the objective."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many proposals.")] = 1,
+    quality: Annotated[bool, typer.Option("--quality", help="Also say how good the model is.")] = False,
     output: OutputOption = Format.table,
 ) -> None:
     """What to make next, from a campaign file and a table of results. Needs no lab and keeps nothing."""
-    from labctl.display import suggestion_columns, suggestion_rows
+    from labctl.display import show_quality, suggestion_columns, suggestion_rows
     from labctl.emit import emit
     from labctl.suggesting import suggest as ask
 
-    plan, proposals = ask(file, history, n)
-    rows = suggestion_rows(plan, proposals)
-    emit(rows, suggestion_columns(plan), output, kind="proposals", id="number")
+    found = ask(file, history, n, quality=quality)
+    say_notes(found.notes)
+    rows, about = suggestion_rows(found.plan, found.proposals), as_json(found.quality)
+    emit(rows, suggestion_columns(found.plan), output, kind="proposals", id="number", about=about)
+    if output is Format.table:
+        show_quality(found.quality, found.plan.objective.unit)
+
+
+@app.command(epilog="Example: labctl optimizer replay data.csv --campaign campaigns/mine.toml --budget 50 --seeds 20")
+def replay(
+    data: Annotated[Path, typer.Argument(metavar="DATA.csv", help="What was measured: a row per experiment.")],
+    campaign: Annotated[Path, typer.Option("--campaign", metavar="FILE", help="The campaign file.")],
+    budget: Annotated[int, typer.Option("--budget", min=1, max=100_000, help="Experiments of each campaign.")] = 50,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Campaigns of each method.")] = 20,
+    first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="Seed of the first.")] = 0,
+    start: Annotated[
+        Start, typer.Option("--start", help="First experiments: each method's own, or the same random rows for all.")
+    ] = Start.designed,
+    initial: Annotated[int, typer.Option("--initial", min=1, help="How many random rows.")] = 8,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=1000, help="Experiments that are proposed together.")] = 1,
+    against: Annotated[
+        str, typer.Option("--against", help="Methods to compare with: random, plain, or none.")
+    ] = "random,plain",
+    quality: Annotated[bool, typer.Option("--quality/--no-quality", help="Also say how good the model is.")] = True,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Also write a figure.")] = None,
+    output: OutputOption = Format.table,
+) -> None:
+    """Say how fast this optimizer would have found the best in data that you already have."""
+    from labctl import replaying
+    from labctl.display import REPLAYS, censored, show_quality, show_replay
+    from labctl.emit import emit
+
+    asked = replaying.Asked(
+        budget=budget,
+        seeds=range(first_seed, first_seed + seeds),
+        designed=start is Start.designed,
+        initial=initial,
+        batch=batch,
+        against=tuple(m.strip() for m in against.split(",") if m.strip() not in ("", "none")),
+        figure=plot,
+    )
+    done = replaying.replay_table(data, campaign, asked, quality=quality, say=say_notes)
+    people = output is Format.table
+    rows = [censored(r) for r in done.rows] if people else done.rows
+    about = {"data": done.about, **as_json(done.quality)}
+    emit(rows, REPLAYS, output, kind="replay", id="method", about=about)
+    if people:
+        show_replay(done.rows, done.heading)
+        show_quality(done.quality, done.about["unit"])
+
+
+@app.command(epilog="Example: labctl optimizer columns data.csv --objective conductivity > campaign.toml")
+def columns(
+    data: Annotated[Path, typer.Argument(metavar="DATA.csv", help="A table with a header.")],
+    objective: Annotated[
+        str | None, typer.Option("--objective", help="The column to optimize; else the last one with numbers.")
+    ] = None,
+    minimize: Annotated[bool, typer.Option("--minimize", help="The smaller, the better.")] = False,
+) -> None:
+    """Write a campaign file to start from, guessed from the columns of a table."""
+    from labctl.starting import campaign_of
+
+    print(campaign_of(data, objective, minimize=minimize), end="")
+
+
+def as_json(quality: Quality | None) -> dict[str, Any]:
+    """Quality of the model as a field of the JSON document."""
+    return {"quality": quality.json()} if quality else {}
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """How a table was understood, for people."""
+    from labctl.emit import clean
+
+    for note in notes:
+        print(clean(f"note: {note}"), file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labctl.report.data import Line, ReportData
@@ -273,3 +274,21 @@ def time_line(data: ReportData) -> str | None:
     axes.set_xlabel("lab time [h]")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4, frameon=False)
     return unique_ids(svg(figure), "time")
+
+
+def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Share of the top candidates that each method of a replay has found, with a band of one standard error."""
+    figure, axes = new_figure(7.0, 4.2)
+    styles = zip((BLUE, ORANGE, GREEN, RED), ("-", "--", ":", "-."), strict=True)
+    for row, (colour, style) in zip(rows, styles, strict=False):
+        numbers = range(1, len(row["curve"]) + 1)
+        axes.plot(numbers, row["curve"], color=colour, linestyle=style, linewidth=2, label=row["method"])
+        low, high = (
+            [v + sign * (e or 0.0) for v, e in zip(row["curve"], row["curve_se"], strict=True)] for sign in (-1, 1)
+        )
+        axes.fill_between(numbers, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xlabel("experiments")
+    axes.set_ylabel("share of the attainable top 5 % found")
+    axes.set_title(title)
+    axes.legend(loc="upper left", frameon=False)
+    return figure

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+SIGNS = ("hd", "o", "+", "x")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -48,3 +49,46 @@ def convergence(
     drawn = str(plotext.build())
     plotext.clear_figure()
     return drawn if color else "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())
+
+
+def curves(
+    series: Mapping[str, Sequence[float]],
+    label: str,
+    xlabel: str,
+    *,
+    width: int = 76,
+    height: int = 16,
+    color: bool = False,
+) -> str:
+    """Lines over 1, 2, 3, ..., each with its name and a sign of its own."""
+    import plotext
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, height)
+    for (name, values), sign in zip(series.items(), SIGNS * len(series), strict=False):
+        plotext.plot(list(range(1, len(values) + 1)), list(values), marker=sign, label=name)
+    plotext.xlabel(xlabel)
+    plotext.title(label)
+    drawn = str(plotext.build())
+    plotext.clear_figure()
+    return drawn if color else "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())
+
+
+def scatter(
+    across: Sequence[float], up: Sequence[float], xlabel: str, label: str, *, width: int = 56, height: int = 16
+) -> str:
+    """Points, and the diagonal on which both are equal."""
+    import plotext
+
+    ends = [min([*across, *up]), max([*across, *up])]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, height)
+    plotext.plot(ends, ends, marker=".")
+    plotext.scatter(list(across), list(up), marker="o")
+    plotext.xlabel(xlabel)
+    plotext.title(label)
+    drawn = str(plotext.build())
+    plotext.clear_figure()
+    return "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())

@@ -1,0 +1,134 @@
+"""Tables: whatever is written in whatever way comes back, or is refused with its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from campaigns.candidate import Candidate
+from campaigns.dataset import Layout, Wanted, read_dataset, whole_steps
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.pool import Pool
+from campaigns.space import Component, CompositionSpace, Space
+from campaigns.tables import head_of, read_rows, stem_and_unit
+from campaigns.toml_file import FileFaults
+
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=8)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+ANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@ANY
+@given(
+    names=st.lists(WORDS.filter(lambda w: not w[0].isdigit()), min_size=2, max_size=5, unique=True),
+    rows=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12),
+    delimiter=st.sampled_from(",;\t"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_numbers_come_back_as_they_were_written(
+    tmp_path: Path, names: list[str], rows: list[tuple[float, float]], delimiter: str, encoding: str, end: str
+) -> None:
+    names = [f"n{n}" for n in names]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerow(names)
+    writer.writerows([[repr(a), repr(b), *("x" for _ in names[2:])] for a, b in rows])
+    path = tmp_path / "t.csv"
+    path.write_bytes(out.getvalue().encode(encoding))
+    head = head_of(path)
+    assert head.names == tuple(names)
+    read = read_rows(head, {"a": names[0], "b": names[1]}, text=set(), optional=set())
+    assert [*zip(read.columns["a"], read.columns["b"], strict=True)] == rows
+    assert list(read.lines) == list(range(2, len(rows) + 2))
+
+
+@ANY
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_table_or_a_fault(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    try:
+        head = head_of(path)
+        read_rows(head, {n: n for n in head.names if n}, text=set(), optional=set(head.names))
+    except FileFaults as faults:
+        assert faults.path == path
+        assert all(f.message and f.line is not None for f in faults.faults)
+
+
+def test_a_quoted_cell_may_hold_lines_and_delimiters(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('name,"value, raw"\n"a\nb",1\nc,x\n')
+    head = head_of(path)
+    with pytest.raises(FileFaults) as caught:
+        read_rows(head, {"v": "value, raw"}, text=set(), optional=set())
+    (fault,) = caught.value.faults
+    assert fault.line == 4
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("conductivity (S/cm)", ("conductivity", "S/cm")),
+        ("Conductivity (measured) [mS/cm]", ("Conductivity (measured)", "mS/cm")),
+        ("(x)", ("(x)", "")),
+        ("plain", ("plain", "")),
+    ],
+)
+def test_names_and_units_of_headers(header: str, expected: tuple[str, str]) -> None:
+    assert stem_and_unit(header) == expected
+
+
+@ANY
+@given(
+    st.lists(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), min_size=1, max_size=20),
+    st.sampled_from([1, 10, 100, 10**6]),
+)
+def test_whole_steps_sum_to_the_whole_and_are_the_nearest(shares: list[list[float]], steps: int) -> None:
+    table = np.array(shares) / np.sum(shares, axis=1)[:, None]
+    counts = whole_steps(table, steps)
+    assert (counts.sum(axis=1) == steps).all()
+    assert (counts == counts.round()).all()
+    assert abs(counts - table * steps).max() <= 1
+
+
+MIX = CompositionSpace(components=tuple(Component(name=n, formula=n) for n in ("Fe", "Co", "Ni")), step=Fraction(1, 20))
+PROCESS = (
+    FloatParameter(name="anneal", low=0, high=10),
+    IntegerParameter(name="cycles", low=1, high=9),
+    CategoricalParameter(name="gas", choices=("air", "argon")),
+)
+CANDIDATES = st.builds(
+    lambda a, b, t, n, gas: Candidate(
+        {"Fe": Fraction(a, 20), "Co": Fraction(min(b, 20 - a), 20), "Ni": Fraction(20 - a - min(b, 20 - a), 20)},
+        {"anneal": t, "cycles": n, "gas": gas},
+    ),
+    st.integers(0, 20), st.integers(0, 20), st.floats(0, 10), st.integers(1, 9), st.sampled_from(["air", "argon"]),
+)  # fmt: skip
+
+
+@ANY
+@given(st.lists(CANDIDATES, min_size=1, max_size=30))
+def test_a_pool_is_the_sequence_of_its_candidates(candidates: list[Candidate]) -> None:
+    space = Space(composition=MIX, process=PROCESS, pool=candidates)  # type: ignore[arg-type]
+    pool = space.pool
+    assert isinstance(pool, Pool)
+    assert list(pool) == candidates
+    assert list(pool[1:]) == candidates[1:]
+    assert all(pool[pool.index(c)] == c and c in pool for c in candidates)
+    assert list(pool.rows(pool.first)) == list(dict.fromkeys(candidates))
+    assert Candidate({"Fe": Fraction(1, 3), "Co": Fraction(2, 3)}, candidates[0].process) not in pool
+
+
+def test_rows_that_are_written_as_amounts_are_normalised(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Fe,Co,Ni\n1,1,2\n3,0,\n")
+    data = read_dataset(path, Layout(fractions="amount"), Wanted(composition=MIX, process=()))
+    assert data.shares.tolist() == [[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]
