@@ -21,6 +21,7 @@ Function = Callable[[Array], Array]
 GOOD = 0.05  #: share of a list that counts as good
 FEW, MANY = (1.5, 1.5), (2.0, 0.5)  #: kappa at the beginning and end, where good ones are few, where many
 OPEN_KAPPA = 2.0  #: kappa in a space that is no list
+TARGET_KAPPA = 1.0  #: kappa of the distance to a target
 SETTLED = 8  #: experiments after which kappa begins to change
 LOOK, LOOK_TRIES = 4, 60  #: every so many proposals in such a space goes where nothing was measured
 NEAR = 5  #: best known candidates around which a space is searched
@@ -105,7 +106,7 @@ class Decision:
         """Now and then, in a space that is no list: somewhere nothing was measured."""
         number = len(self.taken)
         due = number % LOOK == 0 and self.budget / 3 <= number < self.budget - 10
-        if self.study.finite or not due or self.fixed or self.objective.goal == "map":
+        if self.study.finite or self.study.size is not None or not due or self.fixed or self.objective.goal == "map":
             return None
         found = self.study.farthest(rng, self.taken, LOOK_TRIES)
         return None if found is None or found.keys[0] in self.closed else found
@@ -116,7 +117,7 @@ class Decision:
             return None
         table = self.knowledge.best_table(1)
         times = sum(c == self.knowledge.ranked[0].candidate for c in self.taken)
-        if times > REPEATS or any(place for place in self.study.space.problems(self.knowledge.ranked[0].candidate)):
+        if times > REPEATS or not self.study.grid.allows(self.knowledge.ranked[0].candidate):
             return None
         acq = acquisition._get_acq(self.knowledge.model)
         ours = -float(acq(self.study.grid.raw(table))[0])
@@ -143,9 +144,12 @@ class Decision:
         Constant where the budget can exhaust the good ones, so that one must look elsewhere;
         falling where there are more good ones than experiments.
         """
-        if not self.study.finite:
+        size = len(self.study.table) if self.study.finite else self.study.size
+        if self.objective.goal == "target":
+            return TARGET_KAPPA
+        if size is None:
             return OPEN_KAPPA if self.objective.goal != "many" else OPEN_KAPPA / 2
-        first, last = MANY if GOOD * len(self.study.table) >= self.budget else FEW
+        first, last = MANY if GOOD * size >= self.budget else FEW
         done = (len(self.taken) - SETTLED) / max(1, self.budget - SETTLED)
         return first + min(1.0, max(0.0, done)) * (last - first)
 
@@ -246,9 +250,6 @@ class Decision:
         self.to_believe = raw
 
     def _candidate(self, chosen: Table) -> Candidate:
-        pool = self.study.space.pool
-        if pool is not None:
-            return pool[self.study.rows[chosen.keys[0]]]
         return self.study.grid.candidate(chosen, 0)
 
 

@@ -44,7 +44,7 @@ def initial_design(
     order = representatives(study.views["fractions"](study.grid.raw(table)), size, generator(study.seed, "design"))
     if tray > 1 and study.space.pool is None:
         table, order = _in_trays(table, order, tray, shared)
-    fresh = [c for c in (_candidate(study, table, i) for i in order) if c not in made]
+    fresh = [c for c in (study.grid.candidate(table, i) for i in order) if c not in made]
     return [Proposal(candidate=c, reason="initial design") for c in fresh[:n]]
 
 
@@ -62,7 +62,7 @@ def spread_out(study: Study, taken: Sequence[Candidate], n: int) -> list[Proposa
         at = int(np.argmax(gap))
         if gap[at] == -np.inf:
             break
-        candidate = _candidate(study, table, at)
+        candidate = study.grid.candidate(table, at)
         if candidate not in made:
             found.append(Proposal(candidate=candidate, reason="space filling"))
         gap = np.minimum(gap, ((points - points[at]) ** 2).sum(axis=1))
@@ -93,10 +93,3 @@ def _in_trays(table: Table, order: list[int], tray: int, shared: Sequence[int]) 
         for place in shared:
             settings[first : first + tray, place] = settings[first, place]
     return Table(chosen.counts, settings), list(range(len(order)))
-
-
-def _candidate(study: Study, table: Table, row: int) -> Candidate:
-    pool = study.space.pool
-    if pool is not None:
-        return pool[study.rows[table.rows([row]).keys[0]]]
-    return study.grid.candidate(table, row)

@@ -22,6 +22,8 @@ Array = np.ndarray[Any, Any]
 
 ABSENT = 0.03  #: chance that a move takes a component out
 OTHER_CHOICE = 0.15  #: chance that a move changes a choice
+NEAR_SHARE, NEAR_MOST = 0.05, 2000  #: of a long list: share that counts as near, times the distance; at most
+AROUND = 40  #: nearest of a long list
 
 
 def generator(*of: object) -> np.random.Generator:
@@ -112,6 +114,10 @@ class Grid:
         if isinstance(parameter, CategoricalParameter):
             return parameter.choices[int(code)]
         return int(code) if isinstance(parameter, IntegerParameter) else code
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Whether this candidate may be proposed."""
+        return not self.space.problems(candidate)
 
     # -- drawing --------------------------------------------------------------------------
 
@@ -211,6 +217,49 @@ class Grid:
         moved = moved[(moved >= 0).all(axis=1)]
         found: Array = moved[allowed(self.composition, moved)]
         return found
+
+
+class Listed(Grid):
+    """The candidates of a list, of any length: neighbours are those that are near in the list."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        assert space.pool is not None
+        self.pool = space.pool
+        self.whole = Table(space.pool.counts, space.pool.settings)
+
+    @cached_property
+    def tree(self) -> Any:
+        """For nearest neighbours, by fractions and settings from 0 to 1."""
+        from scipy.spatial import cKDTree
+
+        return cKDTree(self._points(self.whole))
+
+    def _points(self, table: Table) -> Array:
+        wide = np.vstack([self.whole.settings.min(axis=0), self.whole.settings.max(axis=0)])
+        span = np.where(wide[1] > wide[0], wide[1] - wide[0], 1.0)
+        return np.hstack([table.counts / self.steps, (table.settings - wide[0]) / span])
+
+    def allows(self, candidate: Candidate) -> bool:
+        return candidate in self.pool
+
+    def draw(self, rng: np.random.Generator, size: int) -> Table:
+        if size >= len(self.whole):
+            return self.whole
+        return self.whole.rows(rng.integers(0, len(self.whole), size))
+
+    def all(self, limit: int) -> Table | None:
+        return self.whole if len(self.whole) <= limit else None
+
+    def near(self, table: Table, size: float, each: int, rng: np.random.Generator) -> Table:
+        reach = min(len(self.whole), max(2 * each, int(NEAR_SHARE * size * len(self.whole))), NEAR_MOST)
+        _, found = self.tree.query(self._points(table), k=reach)
+        picked = rng.integers(0, reach, (len(table), each))
+        return self.whole.rows(np.unique(np.take_along_axis(found.reshape(len(table), -1), picked, axis=1)))
+
+    def around(self, table: Table, row: int, sizes: Sequence[int]) -> Table:
+        _, found = self.tree.query(self._points(table.rows([row])), k=min(len(self.whole), AROUND))
+        return self.whole.rows(np.ravel(found))
 
 
 def whole_steps(shares: Array, steps: int) -> Array:

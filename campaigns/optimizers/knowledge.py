@@ -47,7 +47,8 @@ class Knowledge:
         found = [m for o in told if (m := self.value(o, quantity)) is not None]
         labels = sorted({o.block for o in told if o.block is not None})
         several = len(labels) > 1
-        model, space = self.study.model(quantity, several), Observations(self.study.space)
+        model = self.study.model(quantity, several, tail=self._tail(quantity))
+        space = Observations(self.study.space)
         values = self.signs.get(quantity, 1.0) * np.array([m.value for m in found])
         space.hold(self.study.made(told), values)
         model.fit(
@@ -57,6 +58,12 @@ class Knowledge:
             np.array([labels.index(o.block) if several and o.block is not None else -1 for o in told]),
         )
         self.models[quantity], self.spaces[quantity] = model, space
+
+    def _tail(self, quantity: str) -> bool:
+        """Whether bad values of a property need not be told apart: not where values count, not only their order."""
+        by_value = {limit.quantity for limit in self.objective.limits}
+        by_value |= {o.quantity for o in self.objective.all if o.goal in ("target", "map")}
+        return quantity in self.signs and quantity not in by_value
 
     @property
     def quantity(self) -> str:

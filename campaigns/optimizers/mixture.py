@@ -36,7 +36,11 @@ OUTLIER, DEGREES = 4.0, 4.0  #: leave-one-out residual that is suspect; degrees 
 
 @dataclass(frozen=True)
 class Scale:
-    """Values as models see them: larger is better, the bad tail pulled in by a logarithm, mean 0, sd 1."""
+    """Values as models see them: mean 0, sd 1.
+
+    Where larger is better, the bad tail is pulled in by a logarithm: what is bad need not be
+    told apart.
+    """
 
     unit: float
     shift: float
@@ -46,13 +50,13 @@ class Scale:
     sd: float
 
     @classmethod
-    def of(cls, values: Array) -> Scale:
-        """The scale of these values; harmless where all are equal."""
+    def of(cls, values: Array, *, tail: bool = True) -> Scale:
+        """The scale of these values; harmless where all are equal. `tail`: whether the bad tail is pulled in."""
         unit = float(np.max(np.abs(values - np.median(values)))) or 1.0
         shift = float(np.median(values))
         y = (values - shift) / unit
         robust = float(1.4826 * np.median(np.abs(y))) + 1e-12
-        scale = cls(unit, shift, -TAIL * robust, robust, 0.0, 1.0)
+        scale = cls(unit, shift, -TAIL * robust if tail else -np.inf, robust, 0.0, 1.0)
         pulled = scale(values)
         sd = float(pulled.std())
         return cls(unit, shift, scale.low, robust, float(pulled.mean()), sd if sd > 1e-9 else 1.0)
@@ -165,6 +169,8 @@ class Mixture:
         Functions of raw rows that enter linearly, each with a weight that is learned.
     labels
         Whether values are labels, to be taken as they are.
+    tail
+        Whether bad values need not be told apart.
     """
 
     def __init__(
@@ -178,10 +184,11 @@ class Mixture:
         blocks: bool = False,
         features: Sequence[Callable[[Array], Array]] = (),
         labels: bool = False,
+        tail: bool = True,
     ) -> None:
         self.members, self.seed, self.candidates = tuple(members), seed, candidates
         self.forest_weight, self.forest_view = forest, forest_view
-        self.blocks, self.features, self.labels = blocks, tuple(features), labels
+        self.blocks, self.features, self.labels, self.tail = blocks, tuple(features), labels, tail
         self.states = [
             State(GaussianProcess(m.view.width, m.kind, features=len(self.features), blocks=blocks))
             for m in self.members
@@ -203,7 +210,7 @@ class Mixture:
         """The scale of the first `at` values."""
         assert self.known is not None
         if at not in self._scales:
-            self._scales[at] = AS_THEY_ARE if self.labels else Scale.of(self.known.values[:at])
+            self._scales[at] = AS_THEY_ARE if self.labels else Scale.of(self.known.values[:at], tail=self.tail)
         return self._scales[at]
 
     # -- fitting --------------------------------------------------------------------------

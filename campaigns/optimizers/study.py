@@ -14,14 +14,14 @@ from campaigns.candidate import Candidate
 from campaigns.optimizer import Observation
 from campaigns.optimizers.coordinates import View, view
 from campaigns.optimizers.gaussian_process import Kind
-from campaigns.optimizers.grid import Grid, Table, distinct, generator, joined
+from campaigns.optimizers.grid import Grid, Listed, Table, distinct, generator, joined
 from campaigns.optimizers.mixture import Member, Mixture
 from campaigns.optimizers.single import SingleProcess
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]
 
-WHOLE = 4000  #: a space of at most so many candidates is looked at whole
+WHOLE = 5000  #: a space or list of at most so many candidates is looked at whole
 REFERENCE = 2048  #: candidates drawn to learn how wide the space is
 BASE = 1200  #: candidates drawn once from a large space
 PARENTS, CHILDREN = 10, 24  #: local search: parents, and children of each
@@ -89,30 +89,31 @@ class Study:
         single: bool = False,
     ) -> None:
         self.space, self.seed, self.features, self.single = space, seed, tuple(features), single
-        self.grid = Grid(space)
-        whole = self.grid.all(WHOLE) if space.pool is None else Table(space.pool.counts, space.pool.settings)
+        self.size = len(space.pool) if space.pool is not None else None  #: of a list
+        self.grid = Grid(space) if space.pool is None else Listed(space)
+        whole = self.grid.all(WHOLE)
         self.finite = whole is not None
         self.table = whole if whole is not None else distinct(self.grid.draw(generator(seed, "base"), BASE))
         self.raw = self.grid.raw(self.table)
         reference = self.raw if self.finite else self.grid.raw(self.grid.draw(generator("width"), REFERENCE))
         self.views: dict[str, View] = {n: view(n, space, reference) for n in ("roots", "uniform", "fractions")}
-        self.setup = setup(space, self.finite, coordinates)
+        self.setup = setup(space, self.finite or self.size is not None, coordinates)
         self.models: dict[str, Mixture] = {}
 
     # -- models ---------------------------------------------------------------------------
 
-    def model(self, quantity: str, blocks: bool = False) -> Mixture:
+    def model(self, quantity: str, blocks: bool = False, *, tail: bool = True) -> Mixture:
         """The mixture for one property; knows the candidates of the table."""
         found = self.models.get(quantity)
-        if found is None or found.blocks != blocks:
-            found = self.models[quantity] = self._model(quantity, blocks, self.raw)
+        if found is None or (found.blocks, found.tail) != (blocks, tail):
+            found = self.models[quantity] = self._model(quantity, self.raw, blocks=blocks, tail=tail)
         return found
 
     def bare_model(self, quantity: str) -> Mixture:
         """A mixture that is only asked about rows it is given."""
-        return self._model(quantity, False, None)
+        return self._model(quantity, None)
 
-    def _model(self, quantity: str, blocks: bool, candidates: Array | None) -> Mixture:
+    def _model(self, quantity: str, candidates: Array | None, *, blocks: bool = False, tail: bool = True) -> Mixture:
         if self.single:
             return SingleProcess(self.views["roots" if self.space.composition else "fractions"], self.seed)  # type: ignore[return-value]
         return Mixture(
@@ -123,6 +124,7 @@ class Study:
             forest_view=self.views["fractions"],
             blocks=blocks,
             features=self.features,
+            tail=tail,
         )
 
     def chances(self, known: Sequence[Observation]) -> Callable[[Array], Array] | None:
