@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from campaigns import budget, planning, results
 from campaigns.engine import Json
 from campaigns.history import History
-from campaigns.optimizer import Optimizer
+from campaigns.optimizer import Optimizer, Proposal
 from campaigns.plan import Plan
 from campaigns.turns import Turns
 from instruments.clock import Clock
@@ -73,6 +73,7 @@ class Bench:
     patience_s: float = 5.0
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
+    _optimizers: dict[str, Optimizer] = field(default_factory=dict)
     _routes: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of jobs planned by this process
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
@@ -96,20 +97,21 @@ class Bench:
         """What to make next: proposals, or why to end once nothing is in flight."""
         campaign, plan, history, prices = await self.transact(self._state, campaign_id)
         why = self._stop(campaign, plan, history)
-        room = plan.in_flight - len(flying)
-        if plan.limits.experiments is not None:
-            room = min(room, plan.limits.experiments - history.used.experiments)
-        if why or room <= 0:
+        sizes = () if why else batches(plan, history.used.experiments, len(flying))
+        if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
-        found = await self.offload(lambda: self._ask(plan, history, room))
+        found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
         return planning.choose(plan, history, found, self.capabilities, prices)
 
     def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History, dict[str, float]]:
         campaign = tx.get(db.Campaign, campaign_id)
-        plan = self._plans.setdefault(campaign_id, Plan.of(campaign))
+        prices = planning.prices(tx)
+        if campaign_id not in self._plans:
+            self._plans[campaign_id] = planning.at_hand(tx, Plan.of(campaign), prices, campaign.created_at)
+        plan = self._plans[campaign_id]
         history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
         history.refresh(tx)
-        return campaign, plan, history, planning.prices(tx)
+        return campaign, plan, history, prices
 
     def _stop(self, campaign: db.Campaign, plan: Plan, history: History) -> tuple[str, str] | None:
         """State and reason to end with, None to go on."""
@@ -130,16 +132,23 @@ class Bench:
         )
         gains = [history.gains[n] for n in sorted(history.gains)]
         reason = (
-            (plan.stop_at_target and budget.target_reached(plan.objective, list(history.observations.values())))
+            (plan.stop_at_target and budget.target_reached(plan.objective, history.known))
             or budget.exhausted(plan.limits, used)
             or budget.nothing_to_gain(plan.gain_threshold, plan.patience, gains)
         )
         return ("done", reason) if reason else None
 
-    def _ask(self, plan: Plan, history: History, n: int) -> list[Any]:
-        return self.optimizer(plan).propose(
-            plan.space, plan.objective, list(history.observations.values()), history.pending, n, plan.seed
-        )
+    def _ask(self, campaign_id: str, plan: Plan, history: History, sizes: Sequence[int]) -> list[list[Proposal]]:
+        """One batch after the other, each in the light of those before it."""
+        if campaign_id not in self._optimizers:  # kept while the campaign runs: it remembers what it has fitted
+            self._optimizers[campaign_id] = self.optimizer(plan)
+        optimizer, known, pending = self._optimizers[campaign_id], history.known, history.pending
+        found: list[list[Proposal]] = []
+        for size in sizes:
+            batch = optimizer.propose(plan.space, plan.objective, known, pending, size, plan.seed)
+            found.append(batch)
+            pending = [*pending, *(p.candidate for p in batch)]
+        return found
 
     # -- plan, close: written together with the engine's record ---------------------------
 
@@ -164,6 +173,7 @@ class Bench:
         )
         self._histories.pop(campaign_id, None)
         self._plans.pop(campaign_id, None)
+        self._optimizers.pop(campaign_id, None)
         return state
 
     def next_segment(self, tx: Transaction, campaign_id: str) -> Json:
@@ -223,6 +233,22 @@ class Bench:
             instrument_id=self.registered[instrument],
             at=self.clock.now(),
         )
+
+
+def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:
+    """How many to propose now, in trays where there are any; nothing while a tray would stay half empty.
+
+    The last tray of a budget may be smaller.
+    """
+    room = plan.in_flight - flying
+    left = room if plan.limits.experiments is None else plan.limits.experiments - used
+    if plan.tray == 1:
+        return (min(room, left),) if min(room, left) > 0 else ()
+    sizes: list[int] = []
+    while left > 0 and room >= min(plan.tray, left):
+        sizes.append(min(plan.tray, left))
+        left, room = left - sizes[-1], room - sizes[-1]
+    return tuple(sizes)
 
 
 def segment_id(tx: Transaction, campaign_id: str) -> str:

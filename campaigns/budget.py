@@ -71,17 +71,48 @@ def add(used: Used, cost: Cost) -> Used:
 
 
 def target_reached(objective: Objective, history: Sequence[Observation]) -> str | None:
-    """The experiment that reached the target, in words; None when there is no target or none did."""
-    if objective.target is None:
+    """The experiment that has what is wanted, in words; None when none has, or when no single one could.
+
+    With the goal "best" the target is a threshold. With the goal "target" a value inside
+    the band is a hit. Where one value is aimed at instead, a measurement is a hit when the
+    target lies within its standard uncertainty: when it is no further away than the doubt
+    about it. A measurement that states no uncertainty must then be exact, and a coarse one
+    hits easily: who knows a tolerance states a band. Whatever reaches the target must keep
+    all limits. Campaigns that collect or map ("many", "map") do not end here.
+    """
+    if objective.goal in ("many", "map") or (objective.target is None and objective.band is None):
         return None
-    sign = 1 if objective.direction == "maximize" else -1
     for o in sorted(history, key=lambda o: o.number):
-        if o.value is not None and sign * o.value >= sign * objective.target:
+        if o.value is not None and hits(objective, o.value, o.u) and keeps_limits(objective, o):
             return (
-                f"target of {objective.target:g} {objective.unit} reached"
+                f"target of {aim(objective)} {objective.unit} reached"
                 f" by experiment {o.number} ({o.value:.4g} {objective.unit})"
             )
     return None
+
+
+def hits(objective: Objective, value: float, u: float | None) -> bool:
+    """Whether a value is what is wanted; see `target_reached`."""
+    if objective.band is not None:
+        return objective.band[0] <= value <= objective.band[1]
+    if objective.target is None:
+        return False
+    if objective.goal == "target":
+        return abs(value - objective.target) <= (u or 0.0)
+    return value >= objective.target if objective.direction == "maximize" else value <= objective.target
+
+
+def keeps_limits(objective: Objective, o: Observation) -> bool:
+    """Whether all limits are known to be kept: what was not measured counts as broken."""
+    known = [(limit, o.measured(limit.quantity, objective.quantity)) for limit in objective.limits]
+    return all(found is not None and limit.kept_by(found.value) for limit, found in known)
+
+
+def aim(objective: Objective) -> str:
+    """Target or band as people say it."""
+    if objective.band is not None:
+        return f"{objective.band[0]:g} to {objective.band[1]:g}"
+    return f"{objective.target:g}"
 
 
 def nothing_to_gain(threshold: float | None, patience: int, gains: Sequence[float | None]) -> str | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from campaigns.budget import Cost, Used, add
 from campaigns.candidate import Candidate
 from campaigns.experiment import failed_for_the_candidate
-from campaigns.optimizer import Objective, Observation
+from campaigns.optimizer import Measured, Objective, Observation
+from campaigns.units import convert
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -45,6 +49,7 @@ class History:
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
     digests: dict[int, str] = field(default_factory=dict)  #: of each observation
+    until: datetime | None = None  #: what ended later is left aside
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -75,19 +80,31 @@ class History:
     def _ended(self, tx: Transaction, experiment: db.Experiment) -> None:
         number = self.open.pop(experiment.id)
         candidate = self.candidates.pop(experiment.id)
-        sample_id = str(experiment.plan["sample_id"])
-        if experiment.state == "done":
+        if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
+            return
+        found = observe(tx, number, candidate, experiment.plan, self.objective)
+        told = experiment.state == "failed" and failed_for_the_candidate(fault_of(tx, experiment.id))
+        if experiment.state == "done" or told or not found.failed:
+            self._learn(found)
+        if experiment.state == "done" or told:
             self.machine_failures = 0
-            self._learn(observe(tx, number, candidate, sample_id, self.objective))
-        elif experiment.state == "failed" and failed_for_the_candidate(fault_of(tx, experiment.id)):
-            self.machine_failures = 0
-            self._learn(Observation(number=number, candidate=candidate, value=None))
         elif experiment.state == "failed":
             self.machine_failures += 1
 
     def _learn(self, observation: Observation) -> None:
         self.observations[observation.number] = observation
         self.digests[observation.number] = hashlib.sha256(repr(observation).encode()).hexdigest()
+
+    @property
+    def known(self) -> list[Observation]:
+        """All observations in the order of their numbers, as an optimizer is told of them.
+
+        A block that all of them share explains nothing: it is left out.
+        """
+        found = [self.observations[n] for n in sorted(self.observations)]
+        if len({o.block for o in found} - {None}) != 1:
+            return found
+        return [replace(o, block=None) for o in found]
 
     @property
     def digest(self) -> str:
@@ -113,17 +130,45 @@ def cost_of(plan: dict[str, object]) -> Cost:
     return Cost(money=float(cost.get("money", 0.0)), stock_mg=dict(cost.get("stock_mg", {})))
 
 
-def observe(tx: Transaction, number: int, candidate: Candidate, sample_id: str, objective: Objective) -> Observation:
-    """What the experiment found: the objective's newest good value, and what was really in the vial."""
-    values = tx.find(
-        db.Measurement, order="taken_at", newest_first=True, sample_id=sample_id, quantity=objective.quantity
-    )
-    good = next((m for m in values if m.quality != "invalid"), None)
+def observe(
+    tx: Transaction, number: int, candidate: Candidate, plan: Mapping[str, Any], objective: Objective
+) -> Observation:
+    """What the experiment found: the newest good value of all that is wanted, and what was really in the vial."""
+    sample_id = str(plan["sample_id"])
+    values = tx.find(db.Measurement, order="taken_at", newest_first=True, sample_id=sample_id)
+    good = {q: m for q in objective.quantities if (m := newest(values, q)) is not None}
+    units = {limit.quantity: limit.unit for limit in objective.limits} | {o.quantity: o.unit for o in objective.all}
+    found = {q: in_unit(m, units[q]) for q, m in good.items()}
+    deciding = found.pop(objective.quantity, None)
     weighed = tx.find(db.Composition, sample_id=sample_id, role="measured")
     return Observation(
         number=number,
         candidate=candidate,
-        value=good.value if good else None,
-        u=good.u if good else None,
+        value=deciding.value if deciding else None,
+        u=deciding.u if deciding else None,
         actual={c.component: c.fraction for c in weighed},
+        others=found,
+        block=block_of(plan, good.values()),
     )
+
+
+def newest(values: Sequence[db.Measurement], quantity: str) -> db.Measurement | None:
+    """The first good one of that quantity; they come newest first."""
+    return next((m for m in values if m.quantity == quantity and m.quality != "invalid"), None)
+
+
+def in_unit(m: db.Measurement, unit: str) -> Measured:
+    """A measurement in the unit that the campaign file states. Raises UnitError where it is of another kind."""
+    if m.unit in (unit, "") or not unit:
+        return Measured(m.value, m.u)
+    told = f"{m.id}, {m.quantity} = {m.value:g} {m.unit}"
+    here, above = convert(m.value, m.unit, unit, told), convert(m.value + m.u, m.unit, unit, told)
+    return Measured(here, abs(above - here))
+
+
+def block_of(plan: Mapping[str, Any], values: Iterable[db.Measurement]) -> str | None:
+    """What the experiment shares with others: its tray, else the UTC day on which it was measured."""
+    if plan.get("tray") is not None:
+        return f"tray {plan['tray']}"
+    days = sorted(m.taken_at.astimezone(UTC).date().isoformat() for m in values)
+    return days[-1] if days else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from campaigns.budget import Limits
-from campaigns.optimizer import Objective
+from campaigns.optimizer import Earlier, Objective, Prices
 from campaigns.space import Space
 from campaigns.spec import Spec
 from materials_db import records as db
@@ -32,6 +32,14 @@ class Plan:
     stop_at_target: bool
     gain_threshold: float | None
     patience: int
+    model: Literal["mixture", "single-gp"] = "mixture"
+    coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
+    tray: int = 1  #: experiments that are made together
+    shared: tuple[str, ...] = ()  #: process parameters that are the same for all of a tray
+    cost: Prices = field(default_factory=Prices)  #: of an experiment, feedstock left aside
+    prior: tuple[str, ...] = ()  #: ids of earlier campaigns to learn from
+    prices: Prices | None = None  #: with the feedstock, when the optimizer should mind; known once a lab is at hand
+    earlier: tuple[Earlier, ...] = ()  #: what those campaigns found; known once a lab is at hand
 
     @classmethod
     def of(cls, campaign: db.Campaign) -> Plan:
@@ -42,12 +50,13 @@ class Plan:
     def from_spec(cls, spec: Spec) -> Plan:
         """From a campaign file that was read."""
         composition = spec.space.composition
+        tray = spec.optimizer.tray
         return cls(
             spec=spec,
             space=spec.space,
             objective=spec.wanted,
-            limits=spec.limits,
-            in_flight=spec.optimizer.in_flight,
+            limits=spec.allowance,
+            in_flight=max(spec.optimizer.in_flight, tray.size if tray else 1),
             optimizer=spec.optimizer.name,
             optimizer_name=spec.optimizer.name,
             initial=spec.optimizer.initial,
@@ -58,4 +67,10 @@ class Plan:
             stop_at_target=spec.stop.at_target,
             gain_threshold=spec.stop.expected_improvement,
             patience=spec.stop.patience,
+            model=spec.optimizer.model,
+            coordinates=spec.optimizer.coordinates,
+            tray=tray.size if tray else 1,
+            shared=tray.shared if tray else (),
+            cost=spec.cost.prices(spec.numeric_units),
+            prior=spec.optimizer.prior_campaigns,
         )

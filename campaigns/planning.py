@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from campaigns.candidate import Candidate
 from campaigns.engine import Json
 from campaigns.experiment import composition_rows
 from campaigns.history import History
-from campaigns.optimizer import Proposal
+from campaigns.optimizer import Earlier, Prices, Proposal
 from campaigns.plan import Plan
 from campaigns.recipe import Recipe, resolve
 from instruments.contract import Capability
@@ -33,36 +34,60 @@ def prices(tx: Transaction) -> dict[str, float]:
     return {lot.component: lot.price_per_g / 1000 for lot in lots if lot.price_per_g is not None}
 
 
+def at_hand(tx: Transaction, plan: Plan, price_per_mg: Mapping[str, float], launched_at: datetime) -> Plan:
+    """The plan with what only a lab can tell: prices, and what earlier campaigns had found when this one began."""
+    components = {name: price_per_mg.get(name, 0.0) * plan.batch_mg for name in plan.formulas}
+    return replace(
+        plan,
+        prices=replace(plan.cost, components=components) if plan.spec.cost.aware else None,
+        earlier=tuple(earlier(tx, id, launched_at) for id in plan.prior),
+    )
+
+
+def earlier(tx: Transaction, campaign_id: str, until: datetime) -> Earlier:
+    """An earlier campaign as it stood at that moment, so that a restart learns the same. Raises NotFoundError."""
+    plan = Plan.of(tx.get(db.Campaign, campaign_id))
+    history = History(campaign_id, plan.objective, until=until)
+    history.refresh(tx)
+    return Earlier(name=campaign_id, space=plan.space, objective=plan.objective, history=tuple(history.known))
+
+
 def choose(
     plan: Plan,
     history: History,
-    found: Sequence[Proposal],
+    found: Sequence[Sequence[Proposal]],
     capabilities: Mapping[str, Sequence[Capability]],
     price_per_mg: Mapping[str, float],
 ) -> Json:
-    """The proposals that can be paid for, with their recipes, as they go on record."""
-    if not found:
+    """The proposals that can be paid for, with their recipes, as they go on record; `found` are batches."""
+    if not any(found):
         return choice([], ("done", "no candidate is left in the space"))
     used = history.used
     chosen: list[dict[str, Any]] = []
-    for number, proposal in enumerate(found, start=history.used.experiments + 1):
-        recipe = resolve(plan.spec, proposal.candidate, capabilities)
-        cost = cost_of(recipe, price_per_mg)
-        refusal = budget.affordable(plan.limits, used, cost)
-        if refusal:
-            return choice(chosen, ("done", refusal))
-        used = budget.add(used, cost)
-        chosen.append(proposal_json(number, proposal, recipe, cost, history.digest))
+    for batch in found:
+        tray = used.experiments + 1 if plan.tray > 1 else None  # trays are called by their first experiment
+        for proposal in batch:
+            recipe = resolve(plan.spec, proposal.candidate, capabilities)
+            cost = cost_of(recipe, price_per_mg, plan.cost, proposal.candidate)
+            refusal = budget.affordable(plan.limits, used, cost)
+            if refusal:
+                return choice(chosen, ("done", refusal))
+            used = budget.add(used, cost)
+            chosen.append(proposal_json(used.experiments, proposal, recipe, cost, history.digest, tray))
     return choice(chosen, ("done", "waiting for experiments in flight"))
 
 
-def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float]) -> budget.Cost:
-    """Feedstock that the recipe asks for, and what it is worth."""
+def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float], beside: Prices, candidate: Candidate) -> budget.Cost:
+    """Feedstock that the recipe asks for and what it is worth, and what the experiment costs beside it."""
     masses = recipe.masses_mg
-    return budget.Cost(money=sum(mg * price_per_mg.get(name, 0.0) for name, mg in masses.items()), stock_mg=masses)
+    feedstock = sum(mg * price_per_mg.get(name, 0.0) for name, mg in masses.items())
+    settings = sum(price * float(candidate.process[name]) for name, price in beside.settings.items())
+    return budget.Cost(money=feedstock + beside.fixed + settings, stock_mg=masses)
 
 
-def proposal_json(number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str) -> Json:
+def proposal_json(
+    number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str, tray: int | None = None
+) -> Json:
     """A proposal with all that planning it needs, as plain JSON."""
     candidate = proposal.candidate
     return {
@@ -73,6 +98,9 @@ def proposal_json(number: int, proposal: Proposal, recipe: Recipe, cost: budget.
         "predicted": proposal.predicted,
         "predicted_u": proposal.predicted_u,
         "gain": proposal.gain,
+        "others": {name: [float(m.value), m.u if m.u is None else float(m.u)] for name, m in proposal.others.items()},
+        "chance": proposal.chance if proposal.chance is None else float(proposal.chance),
+        "tray": tray,
         "history_sha256": history_sha256,
         "steps": [step.json() for step in recipe.steps],
         "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg)},
@@ -132,6 +160,7 @@ def write_one(
             plan={
                 "sample_id": ids["sample"],
                 "gain": proposal["gain"],
+                **{key: proposal[key] for key in ("others", "chance", "tray") if proposal.get(key) not in (None, {})},
                 "cost": proposal["cost"],
                 "steps": routes(steps),
             },

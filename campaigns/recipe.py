@@ -17,9 +17,10 @@ from campaigns.parameters import CategoricalParameter, FloatParameter
 from campaigns.space import Space
 from campaigns.spec import Spec, StepSection
 from campaigns.toml_file import Fault, shown
-from campaigns.units import UnitError, quantity
+from campaigns.units import UnitError, quantity, same_unit
 from campaigns.weighing import masses_mg
 from instruments.contract import Capability
+from materials_db.formula import Formula
 
 MASSES = "masses_mg"  #: the parameter that a recipe fills from the composition
 TRIED = 64  #: candidates on which a recipe is tried when a campaign is validated
@@ -197,13 +198,20 @@ LIMITS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}
 
 
 def check_against_lab(
-    spec: Spec, capabilities: Mapping[str, Sequence[Capability]], stock: Collection[str]
+    spec: Spec, capabilities: Mapping[str, Sequence[Capability]], stock: Mapping[str, str]
 ) -> list[Fault]:
-    """Everything about the campaign that this lab cannot do, before anything is started."""
+    """Everything about the campaign that this lab cannot do, before anything is started.
+
+    Parameters
+    ----------
+    stock
+        Formula of what is in each bottle, by the bottle's name.
+    """
     faults = [
         *(f for i, section in enumerate(spec.recipe.steps) if (f := step_fault(i, section, capabilities))),
         *stock_faults(spec, stock, capabilities),
         *measure_faults(spec, capabilities),
+        *unit_faults(spec, capabilities),
     ]
     if not faults:
         faults = limit_faults(spec, capabilities)
@@ -219,6 +227,14 @@ def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence
             key=f"{key}.instrument",
             value=shown(section.instrument),
             hint=nearest(section.instrument, capabilities),
+            code="LAB-0230",
+        )
+    if section.instrument is not None and not offering(section, capabilities):
+        return Fault(
+            message=f"{section.instrument} does not offer {section.capability!r}",
+            key=f"{key}.capability",
+            value=shown(section.capability),
+            hint=f"it offers {', '.join(sorted(c.name for c in capabilities[section.instrument]))}",
             code="LAB-0230",
         )
     if not offering(section, capabilities):
@@ -239,8 +255,8 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
 
 
-def stock_faults(spec: Spec, stock: Collection[str], capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """Components that are on no shelf, when some step weighs them."""
+def stock_faults(spec: Spec, stock: Mapping[str, str], capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Components that are on no shelf, or are another substance there, when some step weighs them."""
     weighs = any(
         MASSES in c.params_model.model_fields
         for section in spec.recipe.steps
@@ -248,20 +264,30 @@ def stock_faults(spec: Spec, stock: Collection[str], capabilities: Mapping[str, 
     )
     if not weighs or spec.composition is None:
         return []
-    return [
-        Fault(
-            message=f"{name} is in no bottle of this lab",
-            key=f"composition.components.{name}",
-            hint=f"add [stock.{name}] to labctl.toml, or rename it: the lab has {', '.join(sorted(stock)) or 'no stock'}",
-            code="LAB-0232",
-        )
-        for name in spec.composition.components
-        if name not in stock
-    ]
+    found = []
+    for name, component in spec.composition.components.items():
+        key = f"composition.components.{name}"
+        if name not in stock:
+            there = ", ".join(sorted(stock)) or "no stock"
+            hint = f"add [stock.{name}] to labctl.toml, or rename it: the lab has {there}"
+            found.append(Fault(message=f"{name} is in no bottle of this lab", key=key, hint=hint, code="LAB-0232"))
+        elif Formula.parse(component.formula or name).amounts != Formula.parse(stock[name]).amounts:
+            found.append(other_substance(key, name, component.formula or name, stock[name]))
+    return found
+
+
+def other_substance(key: str, name: str, formula: str, bottle: str) -> Fault:
+    """The campaign and the bottle mean different substances: molar masses and records would be wrong."""
+    return Fault(
+        message=f"{name} is {formula} here, but the bottle [stock.{name}] of labctl.toml holds {bottle}",
+        key=f"{key}.formula",
+        hint=f'write formula = "{bottle}", or name the component after another bottle',
+        code="LAB-0232",
+    )
 
 
 def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """Steps must measure what the file says they do, and one of them the objective."""
+    """Steps must measure what the file says they do, and all that is wanted."""
     produced = {
         quantity
         for section in spec.recipe.steps
@@ -282,17 +308,39 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
     ]
     if promised:
         return promised
-    wanted = spec.objective.quantity
-    if not produced or any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced):
-        return []
     return [
         Fault(
             message=f"no step of the recipe measures {wanted!r}",
-            key="objective.quantity",
+            key=key,
             value=shown(wanted),
             hint=nearest(wanted, produced),
             code="LAB-0233",
         )
+        for key, wanted in spec.quantities
+        if produced and not any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced)
+    ]
+
+
+def unit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """The objective must be in the unit of its readings: values are taken as the instruments give them."""
+    wanted = spec.objective
+    given = {
+        unit
+        for section in spec.recipe.steps
+        for c in offering(section, capabilities).values()
+        for quantity, unit in c.units.items()
+        if wanted.quantity == quantity or (quantity.endswith(".") and wanted.quantity.startswith(quantity))
+    }
+    return [
+        Fault(
+            message=f"{wanted.quantity} is measured in {unit}, not in {wanted.unit or 'plain numbers'}",
+            key="objective.unit",
+            value=shown(wanted.unit),
+            hint=f'write unit = "{unit}"; a target may have any unit of that kind',
+            code="LAB-0233",
+        )
+        for unit in sorted(given)
+        if not same_unit(wanted.unit, unit)
     ]
 
 

@@ -6,22 +6,15 @@ objects. Once launched, the campaign lives from the JSON of this, not from the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from campaigns import space as domain
 from campaigns.budget import Limits
@@ -30,37 +23,17 @@ from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.pool import Pool
+from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
 from campaigns.tables import MOST
-from campaigns.toml_file import Fault, FileFaults, check, read
-from campaigns.units import known_unit, quantity
+from campaigns.toml_file import Fault, FileFaults, check, read, shown
+from campaigns.units import UnitError, known_unit, quantity
+from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
 from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
-NAME = r"^[A-Za-z][A-Za-z0-9_.+-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
 OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
+OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, no unknown keys, finite numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
-
-
-def amount(unit: str) -> Any:
-    """A quantity with a unit; numbers that come back from JSON are in that unit already."""
-    return BeforeValidator(lambda value, info: value if stored(value, info) else quantity(value, unit))
-
-
-def stored(value: Any, info: ValidationInfo) -> bool:
-    """Whether this is our own JSON, where quantities are plain numbers."""
-    return bool(info.context and info.context.get("stored")) and isinstance(value, int | float)
-
-
-Seconds = Annotated[float, amount("s"), Field(gt=0)]
-Milligrams = Annotated[float, amount("mg"), Field(gt=0)]
-Euros = Annotated[float, amount("EUR"), Field(gt=0)]
 
 
 class CampaignSection(Section):
@@ -69,25 +42,6 @@ class CampaignSection(Section):
     name: Name
     seed: int = Field(1, ge=0, le=BIGGEST_SEED, strict=True)
     description: str = Field("", max_length=2000)
-
-
-class ObjectiveSection(Section):
-    """[objective]."""
-
-    quantity: Name
-    direction: Literal["maximize", "minimize"]
-    unit: str
-    target: float | None = None
-
-    @field_validator("unit")
-    @classmethod
-    def _unit(cls, value: str) -> str:
-        return known_unit(value)
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _target(cls, value: Any, info: ValidationInfo) -> Any:
-        return value if value is None or stored(value, info) else quantity(value, info.data.get("unit", ""))
 
 
 class ComponentSection(Section):
@@ -273,12 +227,32 @@ class StopSection(Section):
     patience: int = Field(5, ge=1, strict=True)
 
 
+class TraySection(Section):
+    """[optimizer] tray: so many experiments are made together and share some process settings."""
+
+    size: int = Field(ge=2, le=256, strict=True)
+    shared: tuple[Name, ...] = ()
+
+
 class OptimizerSection(Section):
     """[optimizer]."""
 
-    name: Literal["bayesian", "random"] = "bayesian"
+    name: Literal["bayesian", "random", "botorch", "baybe"] = "bayesian"
     initial: int | None = Field(None, ge=1, strict=True)
     in_flight: int = Field(3, ge=1, le=256, strict=True)
+    model: Literal["mixture", "single-gp"] = "mixture"
+    coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
+    method: Literal["pareto", "weighted"] = "pareto"
+    prior_campaigns: tuple[str, ...] = ()
+    tray: TraySection | None = None
+
+    @field_validator("prior_campaigns")
+    @classmethod
+    def _ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"C-\d{1,9}", text):
+                raise ValueError(f'{text!r} is no campaign\'s id; write for example "C-0001" (labctl campaign list)')
+        return tuple(dict.fromkeys(f"C-{int(text[2:]):04d}" for text in value))
 
 
 class StepSection(Section):
@@ -322,6 +296,8 @@ class Spec(Section):
 
     campaign: CampaignSection
     objective: ObjectiveSection
+    objectives: tuple[FurtherSection, ...] = Field((), max_length=3)
+    limits: tuple[LimitSection, ...] = ()
     composition: CompositionSection | None = None
     process: dict[Name, ProcessSection] = {}
     candidates: CandidatesSection | None = None
@@ -329,6 +305,7 @@ class Spec(Section):
     budget: BudgetSection = NO_BUDGET
     stop: StopSection = StopSection()
     optimizer: OptimizerSection = OptimizerSection()
+    cost: CostSection = CostSection()
     recipe: RecipeSection = NO_RECIPE
 
     @model_validator(mode="before")
@@ -369,8 +346,10 @@ class Spec(Section):
         if faults := [*missing, *(document.located(f) for f in spec.own_faults())]:
             raise FileFaults(path, faults)
         spec = spec.with_list(path.parent) if with_list else spec.model_copy(update={"candidates": None})
-        if faults := [document.located(f) for f in spec.space_faults()]:
-            raise FileFaults(path, faults)
+        own = [*spec.space_faults(), *spec.setting_faults(), *spec.optimizer_faults()]
+        own += spec.quantity_faults() if spec.recipe.steps else []
+        if own:
+            raise FileFaults(path, [document.located(f) for f in own])
         return spec, document.text
 
     def json(self) -> dict[str, Any]:  # type: ignore[override]
@@ -387,8 +366,8 @@ class Spec(Section):
 
     def own_faults(self) -> list[Fault]:
         """What sections say of others that is not so."""
-        known = [*(self.composition.components if self.composition else ()), *self.process, *self.quantities]
-        known += [*(f"u({q})" for q in self.quantities), STATE, *BLOCKS]
+        known = [*(self.composition.components if self.composition else ()), *self.process, *self.measured_units]
+        known += [*(f"u({q})" for q in self.measured_units), STATE, *BLOCKS]
         told = {f"data.{key}.{name}": name for key in ("columns", "units") for name in getattr(self.data, key)}
         told |= {f"candidates.columns.{name}": name for name in (self.candidates.columns if self.candidates else ())}
         return [
@@ -398,7 +377,7 @@ class Spec(Section):
         ]
 
     @property
-    def quantities(self) -> dict[str, str]:
+    def measured_units(self) -> dict[str, str]:
         """Every property that a table of results must tell, with its unit, the deciding one first."""
         units = {o.quantity: o.unit for o in self.wanted.all}
         units |= {limit.quantity: limit.unit for limit in self.wanted.limits if limit.quantity not in units}
@@ -425,7 +404,7 @@ class Spec(Section):
         except SpaceError as error:
             key = "candidates" if self.candidates else "composition" if self.composition else "process"
             return [Fault(message=str(error), key=key, code="LAB-0210")]
-        known = set(self.composition.components if self.composition else ())
+        known = tuple(self.composition.components if self.composition else ())
         return [
             Fault(
                 message=f"{name!r} is not a component",
@@ -435,6 +414,83 @@ class Spec(Section):
             for name in self.budget.stock
             if name not in known
         ]
+
+    def quantity_faults(self) -> list[Fault]:
+        """Further objectives and limits that no step measures, and objectives named twice."""
+        measured = [name for step in self.recipe.steps for name in step.measures]
+        _, *further = self.quantities
+        wanted = further[: len(self.objectives)]
+        names = [self.objective.quantity, *(name for _, name in wanted)]
+        twice = [
+            Fault(message=f"{name!r} is an objective already", key=key, value=shown(name), code="LAB-0234")
+            for i, (key, name) in enumerate(wanted, start=1)
+            if name in names[:i]
+        ]
+        steps = ", ".join(f"{s.name} ({', '.join(s.measures) or 'nothing'})" for s in self.recipe.steps)
+        return twice + [
+            Fault(
+                message=f"no step of the recipe measures {name!r}",
+                key=key,
+                value=shown(name),
+                hint=f"name it in `measures` of one of the steps: {steps}",
+                code="LAB-0233",
+            )
+            for key, name in further
+            if name not in measured
+        ]
+
+    def setting_faults(self) -> list[Fault]:
+        """Prices and trays that name no process parameter of theirs."""
+        shared = self.optimizer.tray.shared if self.optimizer.tray else ()
+        faults = [
+            unknown_setting(name, self.process, f"optimizer.tray.shared[{i}]")
+            for i, name in enumerate(shared)
+            if name not in self.process
+        ]
+        for name, text in self.cost.settings.items():
+            key = f"cost.settings.{name}"
+            if name not in self.numeric_units:
+                faults.append(unknown_setting(name, self.numeric_units, key))
+                continue
+            try:
+                rate(text, self.numeric_units[name])
+            except UnitError as error:
+                faults.append(Fault(message=str(error), key=key, value=shown(text)))
+        return faults
+
+    def optimizer_faults(self) -> list[Fault]:
+        """What is wanted that the optimizer of that name cannot do."""
+        o = self.optimizer
+        beyond = [f'goal = "{self.objective.goal}"'] if self.objective.goal in ("many", "map") else []
+        beyond += ["several objectives"] if self.objectives else []
+        beyond += ["limits"] if self.limits else []
+        beyond += ["prior_campaigns"] if o.prior_campaigns else []
+        beyond += ["cost.aware"] if self.cost.aware else []
+        if o.name not in OUTSIDE or not beyond:
+            return []
+        return [
+            Fault(
+                message=f"{o.name!r} knows nothing of {' or '.join(beyond)}",
+                key="optimizer.name",
+                value=shown(o.name),
+                hint='write name = "bayesian"',
+                code="LAB-0235",
+            )
+        ]
+
+    @property
+    def quantities(self) -> list[tuple[str, str]]:
+        """Every property that is wanted, with the key that names it: the objective, further ones, limits."""
+        return [
+            ("objective.quantity", self.objective.quantity),
+            *((f"objectives[{i}].quantity", o.quantity) for i, o in enumerate(self.objectives)),
+            *((f"limits[{i}].quantity", limit.quantity) for i, limit in enumerate(self.limits)),
+        ]
+
+    @property
+    def numeric_units(self) -> dict[str, str]:
+        """Unit of each process parameter that is a number."""
+        return {name: p.unit for name, p in self.process.items() if not isinstance(p, CategoricalSection)}
 
     @cached_property
     def space(self) -> domain.Space:
@@ -457,11 +513,11 @@ class Spec(Section):
     @property
     def wanted(self) -> Objective:
         """What is wanted."""
-        o = self.objective
-        return Objective(quantity=o.quantity, unit=o.unit, direction=o.direction, target=o.target)
+        others = [section.domain() for section in self.objectives]
+        return self.objective.domain(others, [limit.domain() for limit in self.limits], self.optimizer.method)
 
     @property
-    def limits(self) -> Limits:
+    def allowance(self) -> Limits:
         """What it may use up."""
         b = self.budget
         return Limits(experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock)
@@ -484,6 +540,19 @@ def list_of(
         faults = [Fault(message=problem, line=int(table.lines[row]), code="LAB-0210") for row, problem in bad]
         raise FileFaults(path, faults)
     return pool.rows(pool.first)
+
+
+def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
+    """A name that is no process parameter, or not one of the kind that is needed."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    there = f"process parameters: {', '.join(known) or 'none'}"
+    return Fault(
+        message=f"{name!r} is no process parameter that fits here",
+        key=key,
+        value=shown(name) if key.endswith("]") else "",
+        hint=f"did you mean {near[0]!r}?" if near else there,
+        code="LAB-0236",
+    )
 
 
 def missing_for_a_lab(data: Mapping[str, Any]) -> list[Fault]:

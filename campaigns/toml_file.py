@@ -305,7 +305,7 @@ def dotted(where: Key) -> str:
 
 def shown(value: Any) -> str:
     """A value as it is written in the file, shortened; a whole table is not repeated."""
-    if isinstance(value, dict | list | tuple):
+    if value is None or isinstance(value, dict | list | tuple):
         return ""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -121,6 +121,16 @@ def example(value: float, unit: str) -> str:
     return f"{value:g} {unit}".strip()
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Whether two spellings mean the same unit: a number in one is the same number in the other."""
+    if one == other or not one or not other:
+        return one == other
+    try:
+        return all(math.isclose(convert(x, one, other, one), x, abs_tol=1e-9) for x in (0.0, 1.0))
+    except UnitError:
+        return False
+
+
 def known_unit(unit: str) -> str:
     """The unit itself, if it is one. Raises UnitError."""
     if unit:

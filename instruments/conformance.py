@@ -6,10 +6,10 @@ time it is called, as a restart would.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from instruments.contract import JobRequest, JobState
+from instruments.contract import Capability, JobRequest, JobState, Reading
 from instruments.host import Host
 from instruments.limits import bounded
 
@@ -124,8 +124,14 @@ async def job(judge: Judge, host: Host, make: Callable[[], Host], request: JobRe
     judge.expect("readings have units", all(r.unit for r in readings), "one has none")
     stray = [r.quantity for r in readings if not r.quantity.startswith(capability.produces)]
     judge.expect("readings are what it says it produces", not stray, f"also {', '.join(stray)}")
+    judge.expect("readings are in the units it says", not other_units(capability, readings), "in another unit")
     judge.expect("gives the result again", await host.result(request.job_id) == result, "another result")
     judge.expect("lists the job until it is released", request.job_id in await host.list_open(), "not listed")
     await host.release(request.job_id)
     judge.expect("forgets what was released", request.job_id not in await host.list_open(), "still listed")
     return host
+
+
+def other_units(capability: Capability, readings: Sequence[Reading]) -> list[Reading]:
+    """Readings in another unit than the capability announces; campaigns trust the announcement."""
+    return [r for r in readings for q, unit in capability.units.items() if r.quantity.startswith(q) and r.unit != unit]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -187,6 +188,9 @@ class Capability:
     summary: str  #: one line for people
     batch: tuple[int, int] = (1, 1)  #: fewest and most samples in one job
     produces: tuple[str, ...] = ()  #: quantities of the readings, prefix match allowed ("mass.")
+    units: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: unit of the readings of each quantity, named as in `produces`
     consumes: tuple[str, ...] = ()
     physical: bool = True  #: True when repeating the act would change matter
     recover: Literal["query_by_job_id", "fingerprint", "counter", "none"] = "fingerprint"

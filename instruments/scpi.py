@@ -12,6 +12,7 @@ import asyncio
 import csv
 import io
 import math
+import os
 import re
 import socket
 import struct
@@ -85,7 +86,7 @@ class ScpiTcp:
                 f"{self.host}:{self.port} does not take the connection within {self.timeout_s:g} s"
             ) from None
         except OSError as error:
-            raise LinkLost(f"{self.host}:{self.port}: {error.strerror or error}") from None
+            raise LinkLost(f"{self.host}:{self.port}: {reason(error)}") from None
         found = await self._ask("*IDN?")
         if self.pinned is None:
             self.pinned = found
@@ -166,6 +167,11 @@ class ScpiTcp:
     def _nothing_more(self) -> None:
         if self._reader is not None and waiting(self._reader):
             raise BadReply("more came than was asked for")
+
+
+def reason(error: OSError) -> str:
+    """Why a connection failed, in the system's words: asyncio's own only repeat the address."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def waiting(reader: asyncio.StreamReader) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.recipe import check_against_lab
 from campaigns.spec import Spec
-from campaigns.toml_file import FileFaults, read
+from campaigns.toml_file import Fault, FileFaults, read, shown
 from labctl import wiring
 from materials_db import records as db
 from materials_db.errors import ConflictError
@@ -23,11 +23,46 @@ UNFINISHED = ("created", "running", "paused")
 def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
     """The campaign file, checked alone and against the lab. Raises FileFaults with all that is wrong."""
     spec, text = Spec.load(path)
-    faults = check_against_lab(spec, lab.capabilities(), stock=set(lab.file.stock))
+    faults = check_against_lab(spec, lab.capabilities(), stock=lab.file.formulas)
+    faults += [*library_faults(spec), *prior_faults(lab, spec)]
     if faults:
         document = read(path)
         raise FileFaults(path, [document.located(fault) for fault in faults])
     return spec, text
+
+
+def library_faults(spec: Spec) -> list[Fault]:
+    """The optimizer's library is not installed."""
+    name = spec.optimizer.name
+    problem = wiring.missing_library(name)
+    hint = f"pip install 'labctl[{name}]', or write name = \"bayesian\""
+    return (
+        [Fault(message=problem, key="optimizer.name", value=shown(name), hint=hint, code="LAB-0235")] if problem else []
+    )
+
+
+def prior_faults(lab: Lab, spec: Spec) -> list[Fault]:
+    """Earlier campaigns that this lab's database does not hold."""
+    wanted = spec.optimizer.prior_campaigns
+    known = campaigns_on_record(lab) if wanted else []
+    return [
+        Fault(
+            message=f"this lab has no campaign {id!r}",
+            key="optimizer.prior_campaigns",
+            hint=f"it has {', '.join(known)}" if known else "it has none yet",
+            code="LAB-0237",
+        )
+        for id in wanted
+        if id not in known
+    ]
+
+
+def campaigns_on_record(lab: Lab) -> list[str]:
+    """Ids of all campaigns; a database that is not there yet is not made for that."""
+    if lab.url.startswith("sqlite") and not lab.glance_path.exists():
+        return []
+    with lab.store.transaction() as tx:
+        return [c.id for c in tx.find(db.Campaign)]
 
 
 def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
@@ -95,14 +130,15 @@ def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> 
 
 def in_words(spec: Spec) -> str:
     """A campaign file in one sentence."""
+    from materials_db.merit import Merit
+
     varied = ", ".join(spec.space.names) or "a list of candidates"
     limits = [f"{spec.budget.experiments} experiments"] if spec.budget.experiments else []
     limits += [f"{spec.budget.time / 3600:g} h of lab time"] if spec.budget.time else []
     limits += [f"{spec.budget.money:g} EUR"] if spec.budget.money else []
-    return (
-        f"{spec.objective.direction} {spec.objective.quantity} over {varied};"
-        f" at most {' or '.join(limits)}, {spec.optimizer.in_flight} at a time"
-    )
+    tray = spec.optimizer.tray
+    pace = f"in trays of {tray.size}" if tray else f"{spec.optimizer.in_flight} at a time"
+    return f"{Merit.of(spec.json()).words} over {varied}; at most {' or '.join(limits)}, {pace}"
 
 
 def dry_run(lab: Lab, path: Path) -> str:

@@ -55,13 +55,15 @@ def disk(folder: Path) -> Row:
 
 def database(lab: Lab) -> list[Row]:
     """Whether the database is there, of this version, and its log unbroken."""
-    from materials_db.errors import MaterialsDBError
+    from materials_db.errors import MaterialsDBError, NewerDatabaseError
 
     if lab.url.startswith("sqlite") and not lab.glance_path.exists():
         return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
     try:
         with lab.store.transaction() as tx:
             count = tx.verify_events()
+    except NewerDatabaseError as error:
+        return [finding("database", "wrong", str(error), "upgrade labctl, or open another lab")]
     except MaterialsDBError as error:
         return [finding("database", "wrong", str(error), "restore a backup")]
     return [
@@ -89,10 +91,15 @@ def worker(lab: Lab) -> Row:
 def running(lab: Lab) -> list[str]:
     """Campaigns that should be worked on."""
     from materials_db import glance
+    from materials_db.errors import MaterialsDBError
 
     if not lab.glance_path.exists():
         return []
-    return [row["id"] for row in glance.campaigns(lab.glance_path) if row["state"] == "running"]
+    try:
+        rows = glance.campaigns(lab.glance_path)
+    except MaterialsDBError:  # a damaged database is a finding of its own
+        return []
+    return [row["id"] for row in rows if row["state"] == "running"]
 
 
 def instruments(lab: Lab) -> list[Row]:

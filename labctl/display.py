@@ -57,6 +57,10 @@ CANDIDATES = [
     Column("u", "u", TWO, right=True, rank=1),
     Column("unit", "unit", rank=1),
     Column("n", "n", right=True, rank=2),
+    Column("front", "front", lambda on: "yes" if on else "", rank=2),
+    Column("values", "also measured", lambda values: also(values), rank=3),
+    Column("broken", "breaks", lambda broken: "; ".join(broken), rank=2),
+    Column("distance", "from target", TWO, right=True, rank=2),
     Column("quantity", "quantity", rank=5),
     Column("campaign", "campaign", rank=4),
     Column("origin", "origin", rank=3),
@@ -95,7 +99,7 @@ QUEUE = [
     Column("state", "state", rank=0),
     Column("queued_at", "since (UTC)", moment, rank=4),
     Column("campaign", "campaign", rank=3),
-    Column("reason", "reason", rank=1),
+    Column("reason", "reason", rank=0, wrap=True),
 ]
 INSTRUMENTS = [
     Column("name", "name", rank=0),
@@ -117,13 +121,13 @@ DRIVERS = [
 PROMISES = [
     Column("kept", "kept", lambda k: "yes" if k else "NO", rank=0),
     Column("promise", "promise", rank=0),
-    Column("detail", "detail", rank=1),
+    Column("detail", "detail", wrap=True),
 ]
 FINDINGS = [
     Column("state", "state", rank=0),
     Column("check", "check", rank=0),
-    Column("found", "found", rank=0),
-    Column("remedy", "try", rank=1),
+    Column("found", "found", rank=0, wrap=True),
+    Column("remedy", "try", wrap=True),
 ]
 EVENTS = [
     Column("seq", "seq", right=True, rank=0),
@@ -159,27 +163,89 @@ def say(text: str = "") -> None:
     print(clean(text))
 
 
-def show_campaign(row: Row, experiments: Sequence[Row]) -> None:
+def also(values: Mapping[str, Row]) -> str:
+    """Properties beside the deciding one, which comes first."""
+    return ", ".join(f"{q} {value_and_u(m['value'], m['u'], m['unit'])}" for q, m in list(values.items())[1:])
+
+
+def candidate_columns(rows: Sequence[Row]) -> list[Column]:
+    """Columns for candidates; those of several objectives, limits and targets only where there are any."""
+    special = {"front", "values", "broken", "distance"}
+    told = {key for row in rows for key in special if row.get(key) not in (None, False, []) and key != "values"}
+    told |= {"values"} if any(len(row["values"]) > 1 for row in rows) else set()
+    return [c for c in CANDIDATES if c.key not in special - told]
+
+
+def show_campaign(row: Row, experiments: Sequence[Row], candidates: Sequence[Row] = ()) -> None:
     """The page of one campaign, with its convergence."""
     say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
-    target = f", target {row['target']:g}" if row["target"] is not None else ""
-    say(f"  objective   {row['objective']} [{row['unit']}]{target}")
+    show_wanted(row)
     total = f" of {row['budget']}" if row["budget"] else ""
     say(f"  experiments {row['done']} done, {row['lost']} lost{total}   seed {row['seed']}   by {row['created_by']}")
     say(f"  lab time    {moment(row['created_at'])} to {moment(row['ended_at'] or '...')} UTC")
     best = next((e for e in experiments if e["sample"] == row["best_sample"]), None)
     if best is None:
-        say("  best        nothing measured yet")
+        measured = any(e["value"] is not None for e in experiments)
+        say(f"  best        {'nothing keeps all limits yet' if measured else 'nothing measured yet'}")
         return
     say(f"  best        {value_and_u(row['best'], row['best_u'], row['unit'])}   {best['sample']} (#{best['number']})")
     say(f"              {best['composition']}")
+    if row["best_distance"] is not None:
+        say(f"  distance    {row['best_distance']:.3g} {row['unit']} from {row['aimed_at']} {row['unit']}")
+    show_front(candidates)
     if row["origin"] == "simulated":
         say("  origin      SIMULATED: no real machine was involved")
-    values = [(e["number"], e["value"]) for e in experiments if e["value"] is not None]
-    if len(values) > 1:
-        from labctl.report.terminal import convergence
+    show_convergence(row, experiments)
 
-        print(convergence(values, row["direction"], f"{row['quantity']} [{row['unit']}]", color=sys.stdout.isatty()))
+
+def show_wanted(row: Row) -> None:
+    """Goal, objectives, target and limits."""
+    target = f", target {row['target']:g}" if row["target"] is not None and row["goal"] != "target" else ""
+    say(f"  objective   {row['objective']} [{row['unit']}]{target}")
+    say(f"  goal        {GOALS[row['goal']]}")
+    if row["limits"]:
+        say(f"  limits      {'; '.join(row['limits'])}")
+
+
+GOALS = {
+    "best": "best: find the single best",
+    "many": "many: collect all good ones",
+    "target": "target: hit a value or a range",
+    "map": "map: learn the whole landscape",
+}
+
+
+def show_front(candidates: Sequence[Row]) -> None:
+    """The Pareto front, and how many candidates break a limit."""
+    front = [c for c in candidates if c["front"]]
+    if front:
+        say(f"  front       {len(front)} of {len(candidates)} candidates; no other is better in every objective")
+    for c in front[:SHOWN_OF_FRONT]:
+        first = next(iter(c["values"]))
+        say(f"              {c['id']}  {first} {value_and_u(c['value'], c['u'], c['unit'])}, {also(c['values'])}")
+    if len(front) > SHOWN_OF_FRONT:
+        say(f"              and {len(front) - SHOWN_OF_FRONT} more: labctl candidate list -c {front[0]['campaign']}")
+    broken = sum(bool(c["broken"]) for c in candidates)
+    if broken:
+        say(f"  broken      {broken} of {len(candidates)} candidates break a limit")
+
+
+SHOWN_OF_FRONT = 10
+
+
+def show_convergence(row: Row, experiments: Sequence[Row]) -> None:
+    """How it went, as a plot: the values, or how far they were from what is aimed at."""
+    values = [(e["number"], e["value"]) for e in experiments if e["value"] is not None]
+    if len(values) < 2:
+        return
+    from labctl.report.terminal import convergence
+
+    direction, label = row["direction"], f"{row['quantity']} [{row['unit']}]"
+    if row["goal"] == "target":
+        low, high = row["band"] or (row["target"], row["target"])
+        values = [(n, max(low - v, v - high, 0.0)) for n, v in values]
+        direction, label = "minimize", f"distance of {row['quantity']} from {row['aimed_at']} [{row['unit']}]"
+    print(convergence(values, direction, label, color=sys.stdout.isatty()))
 
 
 def show_sample(row: Row) -> None:
@@ -368,11 +434,31 @@ def plot_width() -> int:
 
 
 def export_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Candidates with every component and setting in a field of its own."""
+    """Candidates with every component and setting in a field of its own; what was left out has the fraction 0."""
     keys = ("id", "campaign", "quantity", "value", "u", "unit", "n", "origin")
+    several = any(len(r["values"]) > 1 for r in rows)
+    components: dict[str, dict[str, float]] = {}
+    for r in rows:
+        components.setdefault(r["campaign"], {}).update(dict.fromkeys(r["fractions"], 0.0))
     return [
-        {**{k: r[k] for k in keys}, **r["fractions"], **r["process"], "samples": " ".join(r["samples"])} for r in rows
+        {
+            **{k: r[k] for k in keys},
+            **(further_fields(r) if several else {}),
+            **components[r["campaign"]],
+            **r["fractions"],
+            **r["process"],
+            "samples": " ".join(r["samples"]),
+        }
+        for r in rows
     ]
+
+
+def further_fields(row: Mapping[str, Any]) -> Row:
+    """What a candidate has beside the deciding property."""
+    found: Row = {}
+    for name, m in list(row["values"].items())[1:]:
+        found |= {name: m["value"], f"u({name})": m["u"], f"unit({name})": m["unit"]}
+    return {**found, "front": row["front"], "broken": "; ".join(row["broken"])}
 
 
 def export_columns(rows: Sequence[Row]) -> list[Column]:

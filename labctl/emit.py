@@ -15,6 +15,7 @@ from labctl.options import Format
 
 Row = Mapping[str, Any]
 SCHEMA = "labctl/v1"
+WRAPPED = 24  #: narrowest that a wrapped column is still read with ease
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Column:
     ----------
     rank
         0 is always shown; in a narrow terminal the highest ranks go first.
+    wrap
+        Whether it may go on in the next line: sentences that are no use when cut.
     """
 
     key: str
@@ -32,6 +35,7 @@ class Column:
     show: Callable[[Any], str] = str
     right: bool = False
     rank: int = 1
+    wrap: bool = False
 
 
 def emit(
@@ -65,7 +69,7 @@ def emit(
         print_table(rows, columns, kind)
     else:
         for row in rows:
-            print("\t".join(cell(row, c) for c in columns))
+            print("\t".join(whole(row.get(c.key), c) for c in columns))
 
 
 def plain(value: Any) -> Any:
@@ -81,6 +85,17 @@ def cell(row: Row, column: Column) -> str:
     """A field as text on one line; nothing where there is nothing."""
     value = row.get(column.key)
     return "" if value is None else clean(column.show(value))
+
+
+def whole(value: Any, column: Column) -> str:
+    """A field for a pipe: nothing is rounded or cut, what is shown by a word is that word."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return column.show(value)
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return clean(json.dumps(plain(value)) if isinstance(value, Mapping | list | tuple) else str(value))
 
 
 def clean(text: str) -> str:
@@ -121,16 +136,20 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], kind: str) -> No
     if not rows:
         console.print(Text(f"no {kind} yet"))
         return
-    shown = fitting(rows, columns, console.width)
+    said = [c for c in columns if c.rank == 0 or any(cell(row, c) for row in rows)]
+    shown = fitting(rows, said, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
     for column in shown:
         table.add_column(
-            Text(column.title), justify="right" if column.right else "left", overflow="ellipsis", no_wrap=True
+            Text(column.title),
+            justify="right" if column.right else "left",
+            overflow="fold" if column.wrap else "ellipsis",
+            no_wrap=not column.wrap,
         )
     for row in rows:
         table.add_row(*(Text(cell(row, c)) for c in shown))
     console.print(table)
-    hidden = [c.title for c in columns if c not in shown]
+    hidden = [c.title for c in said if c not in shown]
     if hidden:
         console.print(Text(f"not shown in {console.width} columns: {', '.join(hidden)} (-o json has all)", style="dim"))
 
@@ -146,7 +165,8 @@ def fitting(rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[
 
 def total_width(rows: Sequence[Row], columns: Sequence[Column]) -> int:
     """Characters that a table needs."""
-    widths = [max([len(c.title), *(len(cell(r, c)) for r in rows)]) for c in columns]
+    longest = [max([len(c.title), *(len(cell(r, c)) for r in rows)]) for c in columns]
+    widths = [min(n, WRAPPED) if c.wrap else n for n, c in zip(longest, columns, strict=True)]
     return sum(widths) + 3 * (len(columns) - 1) + 2
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from campaigns.toml_file import FileFaults
 
 
+LISTED = ("campaign", "experiment", "sample", "candidate", "measurement")  #: kinds with a `list` command
+
+
 class LabError(Exception):
     """Something that a person at the terminal can put right."""
 
@@ -120,13 +123,14 @@ def report(error: Exception) -> Report:
         return Report(error.code, error.exit_status, error.message, error.where, error.hint)
     if isinstance(error, FileFaults):
         return report_faults(error)
+    if isinstance(error, db.NotFoundError):
+        return Report("LAB-0301", 3, str(error), (), f"labctl {error.kind} list" if error.kind in LISTED else "")
     kinds: tuple[tuple[type[Exception], str, int, str], ...] = (
-        (db.NotFoundError, "LAB-0301", 3, ""),
         (db.NewerDatabaseError, "LAB-0302", 2, ""),
         (db.ConflictError, "LAB-0601", 6, ""),
         (db.DamagedLogError, "LAB-0701", 1, "restore a backup; the database was changed from outside"),
         (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),
-        (db.MaterialsDBError, "LAB-0300", 1, ""),
+        (db.MaterialsDBError, "LAB-0300", 1, "labctl doctor"),
         (OutOfLimits, "LAB-0231", 7, ""),
         (TransportError, "LAB-0502", 5, "check power and cable, then: labctl doctor"),
         (InstrumentError, "LAB-0500", 1, ""),

@@ -177,6 +177,11 @@ class LabFile(Section):
             raise FileFaults(path, [document.located(f) for f in faults])
         return file
 
+    @property
+    def formulas(self) -> dict[str, str]:
+        """What is in each bottle, by the bottle's name."""
+        return {name: bottle.formula for name, bottle in self.stock.items()}
+
     def address_faults(self) -> list[Fault]:
         """A real instrument needs an address; a simulated lab must not reach for one."""
         faults = []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from labctl.emit import clean, value_and_u
 from labctl.errors import LabError, StoppedError
 from materials_db import glance
+from materials_db.errors import ConflictError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,26 +35,62 @@ def follow(session: Session, *, quiet: bool = False) -> None:
         Ctrl-C was pressed twice. The campaign can be resumed.
     """
     path, id = session.lab.glance_path, session.campaign_id
-    ticker = Ticker(session)
-    try:
-        if quiet:
-            for _ in ticker:
-                pass
-        elif sys.stdout.isatty():
-            follow_on_terminal(path, id, ticker)
-        else:
-            follow_in_pipe(path, id, ticker)
-    except KeyboardInterrupt:
-        session.leave()
-        raise StoppedError(f"stopped now; {id} can go on", hint=f"labctl campaign resume {id}") from None
+    with Interrupts() as interrupts:
+        ticker = Ticker(session, interrupts)
+        try:
+            if quiet:
+                for _ in ticker:
+                    pass
+            elif sys.stdout.isatty():
+                follow_on_terminal(path, id, ticker)
+            else:
+                follow_in_pipe(path, id, ticker)
+        except KeyboardInterrupt:
+            session.leave()
+            interrupts.ignore()
+            raise StoppedError(f"stopped now; {id} can go on", hint=f"labctl campaign resume {id}") from None
     finish(session, quiet=quiet)
+
+
+class Interrupts:
+    """Ctrl-C as something to look at between two looks, not something that strikes in the middle of a database read.
+
+    Raised wherever it happens to be pressed, it stopped campaigns that were only to pause.
+    """
+
+    def __init__(self) -> None:
+        self._pressed = 0
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self._pressed += 1
+
+    def taken(self) -> int:
+        """How often it was pressed since the last time somebody asked."""
+        pressed, self._pressed = self._pressed, 0
+        return pressed
+
+    def ignore(self) -> None:
+        """We are leaving: one more Ctrl-C must not spoil the way out with a traceback."""
+        if self._before is not None:
+            self._before = signal.SIG_IGN
 
 
 class Ticker:
     """Looks at the campaign again and again, taking over the work if its worker has died."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, interrupts: Interrupts) -> None:
         self.session = session
+        self.interrupts = interrupts
         self.note = ""
         self._asked: datetime | None = None
 
@@ -62,10 +101,9 @@ class Ticker:
         clock = WallClock()
         while (row := glance.progress(path, id))["state"] not in RESTING:
             yield row
-            try:
-                self.session.attend()
-                self.session.wait(LOOK_S)
-            except KeyboardInterrupt:
+            self.session.attend()
+            self.session.wait(LOOK_S)
+            for _ in range(self.interrupts.taken()):
                 self._pause(clock.now())
         yield row
 
@@ -77,7 +115,10 @@ class Ticker:
         if self._asked is not None and (now - self._asked).total_seconds() < AGAIN_S:
             raise KeyboardInterrupt
         self._asked = now
-        campaigning.wish(self.session.lab, id, "pause")
+        try:
+            campaigning.wish(self.session.lab, id, "pause")
+        except ConflictError:
+            return  # it has ended by itself in this moment
         self.note = (
             f"Pausing {id}: experiments under way are finished first. Ctrl-C again within 10 s stops now."
             f" Later: labctl campaign resume {id}"
@@ -141,13 +182,13 @@ def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> A
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for title, width, right in (
-        ("#", 4, True),
+        ("#", 3, True),
         ("sample", 7, False),
         ("composition", 20, False),
         ("value", 17, False),
-        ("state", 8, False),
+        ("state", 7, False),
     ):
         # Ids and values are never cut; where it is narrow, compositions and states are.
         table.add_column(
@@ -184,6 +225,8 @@ def summary_lines(progress: Row, campaign: Row) -> list[str]:
     total = f" of {progress['budget']}" if progress["budget"] else ""
     best = value_and_u(campaign["best"], campaign["best_u"], campaign["unit"])
     number = f" (#{campaign['best_number']})" if campaign["best_number"] else ""
+    if campaign["best_distance"] is not None:
+        number += f", {campaign['best_distance']:.3g} {campaign['unit']} from {campaign['aimed_at']}"
     left = eta(progress)
     return [f"{progress['ended']}{total} done   best {best}{number}", f"ETA {left} lab time" if left else ""]
 
@@ -210,7 +253,7 @@ def finish(session: Session, *, quiet: bool) -> None:
     path, id = session.lab.glance_path, session.campaign_id
     row = glance.campaign(path, id)
     if not quiet:
-        show_campaign(row, glance.experiments(path, id))
+        show_campaign(row, glance.experiments(path, id), glance.candidates(path, id))
     session.finish(quiet=quiet)
     if row["state"] == "failed":
         raise LabError(f"{id} failed: {row['reason']}", hint="see .labctl/labctl.log")

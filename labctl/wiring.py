@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from campaigns.bench import Bench
     from campaigns.engines.durable import DurableEngine
     from campaigns.optimizer import Optimizer
+    from campaigns.optimizers.bayesian import BayesianOptimizer
     from campaigns.plan import Plan
     from instruments.clock import Clock
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
     from materials_db.sql.store import SqlStore
+    from materials_db.store import Transaction
 
 ACTOR = "labctl"  #: who the audit log names for what no person did
+FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,76 @@ def open_lab(folder: Path) -> Lab:
 
 
 def optimizer(plan: Plan) -> Optimizer:
-    """The optimizer that the campaign file names."""
-    if plan.optimizer == "random":
-        return random_search()
+    """The optimizer that the campaign file names. Raises UsageError when its library is not installed."""
+    if plan.optimizer == "bayesian":
+        return bayesian(plan)
+    if problem := missing_library(plan.optimizer):
+        from labctl.errors import UsageError
+
+        raise UsageError(problem, hint=f"pip install 'labctl[{plan.optimizer}]', or write name = \"bayesian\"")
+    made = without_trays(plan)
+    if not plan.shared:
+        return made
+    from campaigns.optimizers.on_trays import OnTrays
+
+    return OnTrays(made, plan.shared)
+
+
+def bayesian(plan: Plan) -> BayesianOptimizer:
+    """The default optimizer, told all that the campaign file says to it."""
     from campaigns.optimizers.bayesian import BayesianOptimizer
 
-    return BayesianOptimizer(initial=plan.initial)
+    return BayesianOptimizer(
+        initial=plan.initial,
+        budget=plan.limits.experiments,
+        model=plan.model,
+        coordinates=plan.coordinates,
+        prices=plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: no feedstock
+        shared=plan.shared,
+        tray=plan.tray,
+        earlier=plan.earlier,
+    )
+
+
+def without_trays(plan: Plan) -> Optimizer:
+    """The optimizers that know nothing of trays."""
+    if plan.optimizer == "botorch":
+        from campaigns.optimizers.botorch import BoTorchOptimizer
+
+        return BoTorchOptimizer(initial=plan.initial)
+    if plan.optimizer == "baybe":
+        from campaigns.optimizers.baybe import BayBEOptimizer
+
+        return BayBEOptimizer(initial=plan.initial)
+    from campaigns.optimizers.random_search import RandomSearch
+
+    return RandomSearch()
+
+
+def outliers(tx: Transaction, campaign_id: str) -> dict[int, float]:
+    """Experiments whose results the campaign's model finds hard to believe, and by how many standard deviations."""
+    from campaigns.history import History
+    from campaigns.plan import Plan
+    from materials_db import records as db
+
+    record = tx.get(db.Campaign, campaign_id)
+    if record.spec.get("optimizer", {}).get("name") != "bayesian":
+        return {}
+    plan = Plan.of(record)
+    history = History(campaign_id, plan.objective)
+    history.refresh(tx)
+    if sum(o.value is not None for o in history.known) < FEWEST_FOR_DOUBT:
+        return {}
+    return bayesian(plan).outliers(plan.space, plan.objective, history.known, plan.seed)
+
+
+def missing_library(optimizer: str) -> str:
+    """Why the optimizer of that name cannot be had here; empty when it can."""
+    from importlib.util import find_spec
+
+    if optimizer not in ("botorch", "baybe") or find_spec(optimizer) is not None:
+        return ""
+    return f"the optimizer {optimizer!r} needs the package {optimizer}, which is not installed"
 
 
 def random_search() -> Optimizer:

@@ -16,7 +16,17 @@ class MaterialsDBError(Exception):
 
 
 class NotFoundError(MaterialsDBError):
-    """No record of that id."""
+    """No record of that id.
+
+    Parameters
+    ----------
+    kind
+        What was looked for, where there is a list of it to look through.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ConflictError(MaterialsDBError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ def campaign_frame(tx: Transaction, campaign_id: str) -> pd.DataFrame:
     import pandas as pd
 
     campaign = tx.get(db.Campaign, campaign_id)
-    rows = [experiment_row(tx, e) for e in tx.find(db.Experiment, order="number", campaign_id=campaign_id)]
+    components = list(((campaign.spec or {}).get("composition") or {}).get("components", {}))
+    rows = [experiment_row(tx, e, components) for e in tx.find(db.Experiment, order="number", campaign_id=campaign_id)]
     frame = pd.DataFrame(rows)
     frame.attrs["units"] = {c: c.rsplit("[", 1)[1].rstrip("]") for c in frame.columns if str(c).endswith("]")}
     frame.attrs["campaign"] = {
@@ -34,8 +36,8 @@ def campaign_frame(tx: Transaction, campaign_id: str) -> pd.DataFrame:
     return frame
 
 
-def experiment_row(tx: Transaction, experiment: db.Experiment) -> dict[str, Any]:
-    """One experiment as one row."""
+def experiment_row(tx: Transaction, experiment: db.Experiment, components: Sequence[str]) -> dict[str, Any]:
+    """One experiment as one row. A component that was left out has the fraction 0, not "unknown"."""
     sample = tx.find(db.Sample, experiment_id=experiment.id)[0]
     candidate = tx.get(db.Candidate, experiment.candidate_id)
     row: dict[str, Any] = {
@@ -46,9 +48,15 @@ def experiment_row(tx: Transaction, experiment: db.Experiment) -> dict[str, Any]
         "origin": sample.origin,
     }
     basis = f"[{candidate.basis} fraction]"
-    row |= {f"{name} {basis}": float(Fraction(f)) for name, f in candidate.fractions.items()}
-    for part in tx.find(db.Composition, order="component", sample_id=sample.id, role="measured"):
-        row[f"{part.component} measured {basis}"] = part.fraction
+    asked = {name: float(Fraction(f)) for name, f in candidate.fractions.items()}
+    weighed = {
+        part.component: part.fraction
+        for part in tx.find(db.Composition, order="component", sample_id=sample.id, role="measured")
+    }
+    names = list(dict.fromkeys([*components, *asked]))
+    row |= {f"{name} {basis}": asked.get(name, 0.0) for name in names}
+    if weighed:
+        row |= {f"{name} measured {basis}": weighed.get(name, 0.0) for name in names}
     row |= candidate.process
     for m in tx.find(db.Measurement, order="taken_at", sample_id=sample.id):
         if m.quality != "invalid":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from materials_db.errors import MaterialsDBError, NotFoundError
+from materials_db.merit import Merit, in_unit
 
 Row = dict[str, Any]
 KINDS = {
@@ -71,10 +72,10 @@ def resolve(path: Path, letter: str, text: str) -> str:
         return found[0]
     if len(found) > 1:
         raise NotFoundError(
-            f"{text!r} could be {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}; write more of it"
+            f"{text!r} could be {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}; write more of it", kind
         )
     near = difflib.get_close_matches(text.upper(), known[-200:], n=3)
-    raise NotFoundError(f"there is no {kind} {text!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+    raise NotFoundError(f"there is no {kind} {text!r}" + (f"; near it: {', '.join(near)}" if near else ""), kind)
 
 
 def numbered(letter: str, text: str, known: list[str]) -> list[str]:
@@ -101,46 +102,74 @@ def campaign(path: Path, id: str) -> Row:
 
 
 def with_best(path: Path, row: Row) -> Row:
-    """Add the objective in words, the budget and the best candidate so far."""
+    """Add what is wanted in words, the budget and the best so far; limits must be kept."""
     spec = json.loads(row.pop("spec"))
-    objective = spec["objective"]
-    best = best_of(path, row["id"], objective)
+    merit = Merit.of(spec)
+    best = best_of(path, row["id"], merit)
     return {
         **row,
-        "objective": f"{objective['direction']} {objective['quantity']}",
-        "quantity": objective["quantity"],
-        "direction": objective["direction"],
-        "unit": objective["unit"],
-        "target": objective.get("target"),
+        "objective": merit.words,
+        "quantity": merit.aims[0].quantity,
+        "direction": merit.aims[0].direction,
+        "unit": merit.aims[0].unit,
+        "goal": merit.goal,
+        "target": merit.target,
+        "band": list(merit.band) if merit.band else None,
+        "aimed_at": merit.aimed_at,
+        "limits": [x.words for x in merit.limits],
         "budget": spec["budget"].get("experiments"),
         "best": best.get("value"),
         "best_u": best.get("u"),
         "best_sample": best.get("sample"),
         "best_number": best.get("number"),
+        "best_distance": merit.distance(best["value"]) if best else None,
     }
 
 
-def best_of(path: Path, campaign_id: str, objective: Row) -> Row:
-    """The best single measurement of the objective."""
-    order = "DESC" if objective["direction"] == "maximize" else "ASC"
-    rows = ask(
-        path,
-        "SELECT m.value, m.u, m.sample_id AS sample, e.number FROM measurement m JOIN sample s ON s.id = m.sample_id"
-        " JOIN experiment e ON e.id = s.experiment_id WHERE e.campaign_id = ? AND m.quantity = ? AND m.quality <> 'invalid'"
-        f" AND m.id NOT IN (SELECT supersedes_id FROM measurement WHERE supersedes_id IS NOT NULL) ORDER BY m.value {order} LIMIT 1",
-        campaign_id,
-        objective["quantity"],
-    )
-    return rows[0] if rows else {}
+def best_of(path: Path, campaign_id: str, merit: Merit) -> Row:
+    """The best single measurement of the deciding property, of a sample that keeps all limits."""
+    aim = merit.aims[0]
+    simple = not merit.limits and merit.goal != "target"
+    order = f" ORDER BY m.value {'DESC' if aim.direction == 'maximize' else 'ASC'} LIMIT 1" if simple else ""
+    found = ask(path, f"{GOOD} WHERE e.campaign_id = ? AND m.quantity = ?{order}", campaign_id, aim.quantity)
+    found = [told_in(row, aim.unit) for row in found]
+    if merit.limits:
+        values = measured(path, campaign_id, merit.units)
+        plain = {sample: {q: m["value"] for q, m in known.items()} for sample, known in values.items()}
+        found = [row for row in found if merit.counts(plain.get(row["sample"], {}))]
+    return max(found, key=lambda row: (merit.worth(row["value"]), -row["number"]), default={})
 
 
-def objective_of(path: Path, campaign_id: str) -> Row:
+GOOD = (  #: measurements that were neither bad nor replaced
+    "SELECT m.quantity, m.value, m.u, m.unit, m.sample_id AS sample, e.number FROM measurement m"
+    " JOIN sample s ON s.id = m.sample_id JOIN experiment e ON e.id = s.experiment_id AND m.quality <> 'invalid'"
+    " AND m.id NOT IN (SELECT supersedes_id FROM measurement WHERE supersedes_id IS NOT NULL)"
+)
+
+
+def told_in(row: Row, unit: str | None) -> Row:
+    """A measurement in the unit that is wanted."""
+    if row["value"] is None or row["unit"] == unit or not unit:
+        return row
+    value, u = in_unit(row["value"], row["u"], row["unit"], unit)
+    return {**row, "value": value, "u": u, "unit": unit}
+
+
+def measured(path: Path, campaign_id: str, units: dict[str, str]) -> dict[str, dict[str, Row]]:
+    """By sample and quantity, the newest good measurement, in these units."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in ask(path, f"{GOOD} WHERE e.campaign_id = ? ORDER BY m.taken_at, m.id", campaign_id):
+        told = told_in(row, units.get(row["quantity"]))
+        found.setdefault(row["sample"], {})[row["quantity"]] = {k: told[k] for k in ("value", "u", "unit")}
+    return found
+
+
+def merit_of(path: Path, campaign_id: str) -> Merit:
     """What a campaign wants, from its frozen file."""
     rows = ask(path, "SELECT spec FROM campaign WHERE id = ?", campaign_id)
     if not rows:
         raise NotFoundError(f"there is no campaign {campaign_id!r}")
-    objective: Row = json.loads(rows[0]["spec"])["objective"]
-    return objective
+    return Merit.of(json.loads(rows[0]["spec"]))
 
 
 def experiments(path: Path, campaign_id: str | None = None, *, last: int | None = None) -> list[Row]:
@@ -154,7 +183,9 @@ def experiments(path: Path, campaign_id: str | None = None, *, last: int | None 
         "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS value,"
         " (SELECT u FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
         "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS u,"
-        " json_extract(k.spec, '$.objective.unit') AS unit,"
+        " (SELECT unit FROM measurement m WHERE m.sample_id = s.id AND m.quantity = json_extract(k.spec, '$.objective.quantity')"
+        "  AND m.quality <> 'invalid' ORDER BY taken_at DESC LIMIT 1) AS unit,"
+        " json_extract(k.spec, '$.objective.unit') AS wanted_unit,"
         " (SELECT j.step || coalesce(' on ' || i.name, '') || CASE j.state WHEN 'running' THEN '' ELSE ', ' || j.state END FROM job j"
         "  LEFT JOIN instrument i ON i.id = j.instrument_id"
         "  WHERE j.experiment_id = e.id AND j.state IN ('queued', 'running', 'in_doubt') ORDER BY j.queued_at DESC LIMIT 1) AS step"
@@ -169,7 +200,9 @@ def experiments(path: Path, campaign_id: str | None = None, *, last: int | None 
 
 
 def with_composition(row: Row) -> Row:
-    """Fractions as numbers, and the composition in short."""
+    """Fractions as numbers, the composition in short, the value in the campaign's unit."""
+    wanted = row.pop("wanted_unit")
+    row = {**told_in(row, wanted), "unit": wanted}
     row["fractions"] = {name: number(text) for name, text in json.loads(row["fractions"]).items()}
     row["process"] = json.loads(row["process"])
     row["composition"] = short(row["fractions"], row["process"])
@@ -256,41 +289,59 @@ def candidates(path: Path, campaign_id: str | None = None, *, top: int | None = 
     ids = [campaign_id] if campaign_id else [row["id"] for row in ask(path, "SELECT id FROM campaign ORDER BY id")]
     found: list[Row] = []
     for id in ids:
-        objective = objective_of(path, id)
+        merit = merit_of(path, id)
         rows = [r for r in experiments(path, id) if r["value"] is not None]
-        found += ranked(rows, objective)
+        if len(merit.quantities) > 1:
+            values = measured(path, id, merit.units)
+            for row in rows:
+                row["values"] = {q: m for q, m in values.get(row["sample"], {}).items() if q in merit.quantities}
+        found += ranked(rows, merit)
     if len(ids) > 1 and len({(r["quantity"], r["unit"], r["direction"]) for r in found}) == 1:
         found.sort(key=lambda r: r["value"], reverse=found[0]["direction"] == "maximize")
     return found[:top]
 
 
-def ranked(rows: list[Row], objective: Row) -> list[Row]:
-    """One row per composition, best first."""
+def ranked(rows: list[Row], merit: Merit) -> list[Row]:
+    """One row per composition, best first; what breaks a limit comes last."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["composition"],), []).append(row)
-    found = [merged(group, objective) for group in groups.values()]
-    return sorted(found, key=lambda r: r["value"], reverse=objective["direction"] == "maximize")
+    found = [merged(group, merit) for group in groups.values()]
+    plain = [{q: m["value"] for q, m in row["values"].items()} for row in found]
+    for row, values, on_front in zip(found, plain, merit.front(plain), strict=True):
+        row["front"] = on_front
+        row["broken"] = merit.broken(values)
+        row["counts"] = merit.counts(values)
+    return sorted(found, key=lambda r: (not r["counts"], not r["front"], -merit.worth(r["value"])))
 
 
-def merged(group: list[Row], objective: Row) -> Row:
+def merged(group: list[Row], merit: Merit) -> Row:
     """Replicates as one row."""
-    n = len(group)
+    first, aim = group[0], merit.aims[0]
+    values = {q: mean([r["values"][q] for r in group if q in r.get("values", {})]) for q in merit.quantities[1:]}
+    deciding = mean([{"value": r["value"], "u": r["u"], "unit": aim.unit} for r in group])
     return {
-        "id": group[0]["candidate"],
-        "campaign": group[0]["campaign"],
-        "composition": group[0]["composition"],
-        "fractions": group[0]["fractions"],
-        "process": group[0]["process"],
-        "quantity": objective["quantity"],
-        "direction": objective["direction"],
-        "value": sum(r["value"] for r in group) / n,
-        "u": sum(r["u"] ** 2 for r in group) ** 0.5 / n,
-        "unit": objective["unit"],
-        "n": n,
+        **{key: first[key] for key in ("campaign", "composition", "fractions", "process", "origin")},
+        "id": first["candidate"],
+        "quantity": aim.quantity,
+        "direction": aim.direction,
+        "value": deciding["value"],
+        "u": deciding["u"],
+        "unit": aim.unit,
+        "n": len(group),
         "samples": [r["sample"] for r in group],
-        "origin": group[0]["origin"],
+        "distance": merit.distance(deciding["value"]),
+        "values": {aim.quantity: deciding, **{q: m for q, m in values.items() if m}},
     }
+
+
+def mean(values: list[Row]) -> Row:
+    """Replicates of one property: mean of the values weighted equally, and its standard uncertainty."""
+    n = len(values)
+    if not n:
+        return {}
+    u = sum(m["u"] ** 2 for m in values) ** 0.5 / n
+    return {"value": sum(m["value"] for m in values) / n, "u": u, "unit": values[0]["unit"]}
 
 
 def samples(path: Path) -> list[Row]:

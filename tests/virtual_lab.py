@@ -110,9 +110,9 @@ class VirtualLab:
 
 
 def campaign(**changes: Any) -> Spec:
-    """The template's campaign with some keys of its sections changed: ``budget={"experiments": 5}``."""
+    """The template's campaign with some keys of its sections changed: ``budget={"experiments": 5}``; lists are replaced."""
     spec, _ = Spec.load(TEMPLATE / "campaigns" / "conductivity.toml")
     data = spec.json()
     for section, values in changes.items():
-        data[section] = {**data[section], **values}
+        data[section] = {**data[section], **values} if isinstance(data[section], dict) else values
     return Spec.from_json(data)

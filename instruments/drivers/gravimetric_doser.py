@@ -65,6 +65,7 @@ class GravimetricDoser(ProgramMachine):
             params_model=DoseAndMix,
             summary="weigh feedstocks into a fresh vial and stir",
             produces=("mass.",),
+            units={"mass.": "mg"},
             consumes=("feedstock", "vial"),
             physical=True,
             recover="query_by_job_id",

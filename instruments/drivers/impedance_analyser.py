@@ -79,6 +79,7 @@ class ImpedanceAnalyser(ProgramMachine):
             params_model=MeasureConductivity,
             summary="impedance spectra of the liquid in the thermostat, as ionic conductivity",
             produces=("ionic_conductivity", "temperature"),
+            units={"ionic_conductivity": "mS/cm", "temperature": "degC"},
             physical=False,
             recover="counter",
             on_orphan="continue",

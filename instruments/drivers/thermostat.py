@@ -46,6 +46,7 @@ class Thermostat(ProgramMachine):
             params_model=HoldTemperature,
             summary="bring one vial to a temperature and keep it there",
             produces=("temperature",),
+            units={"temperature": "degC"},
             physical=False,
             recover="counter",
             on_orphan="continue",

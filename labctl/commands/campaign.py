@@ -100,7 +100,7 @@ def show(campaign: CampaignArgument, lab: LabOption = None, output: OutputOption
     if output is not Format.table:
         emit([row], CAMPAIGNS, output, kind="campaigns")
     else:
-        show_campaign(row, glance.experiments(path, id))
+        show_campaign(row, glance.experiments(path, id), glance.candidates(path, id))
 
 
 @app.command(epilog="Example: labctl campaign report C-0001")
@@ -112,10 +112,11 @@ def report(
     """Write one self-contained HTML file about a campaign."""
     from labctl.errors import short_path
     from labctl.report.html import write_report
+    from labctl.wiring import outliers
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
     opened = open_lab(lab)
     with opened.store.transaction() as tx:
-        path = write_report(tx, id, out or opened.folder / "reports")
+        path = write_report(tx, id, out or opened.folder / "reports", outliers(tx, id))
     print(f"wrote {short_path(path)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,10 +28,11 @@ def list_(
     top: TopOption = None, campaign: CampaignOption = None, lab: LabOption = None, output: OutputOption = Format.table
 ) -> None:
     """Candidates that were measured, best first."""
-    from labctl.display import CANDIDATES
+    from labctl.display import candidate_columns
     from labctl.emit import emit
 
-    emit(found(lab, campaign, top), CANDIDATES, output, kind="candidates")
+    rows = found(lab, campaign, top)
+    emit(rows, candidate_columns(rows), output, kind="candidates")
 
 
 @app.command(epilog="Example: labctl candidate export --format csv > best.csv")
@@ -49,7 +50,7 @@ def export(
     emit(rows, export_columns(rows), Format(format.value), kind="candidates")
 
 
-def found(lab: Path | None, campaign: str | None, top: int | None) -> list[dict[str, object]]:
+def found(lab: Path | None, campaign: str | None, top: int | None) -> list[dict[str, Any]]:
     """Rows of candidates."""
     from materials_db import glance
 

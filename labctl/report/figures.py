@@ -69,9 +69,13 @@ def convergence(data: ReportData) -> str:
             markersize=4,
             label="measured, k = 2",
         )
-        better = max if data.direction == "maximize" else min
-        best = [better(values[: i + 1]) for i in range(len(values))]
-        axes.step(numbers, best, where="post", color=ORANGE, linewidth=2, label="best so far")
+        fit, so_far = data.fit, best_so_far(data)
+        axes.step([m.number for m in fit], so_far, where="post", color=ORANGE, linewidth=2, label="best so far")
+        broken = [m for m in measured if m.broken]
+        if broken:
+            places = [m.number for m in broken], [m.value or 0.0 for m in broken]
+            axes.plot(*places, "s", color=RED, fillstyle="none", markersize=8, label="breaks a limit")
+    aimed_at(axes, data)
     lost = [
         line.number
         for line in data.lines
@@ -85,6 +89,57 @@ def convergence(data: ReportData) -> str:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", frameon=False)
     return unique_ids(svg(figure), "convergence")
+
+
+def best_so_far(data: ReportData) -> list[float]:
+    """The best value of those that keep all limits, after each of them."""
+    found: list[float] = []
+    for line in data.fit:
+        value = line.value or 0.0
+        better = not found or data.merit.worth(value) > data.merit.worth(found[-1])
+        found.append(value if better else found[-1])
+    return found
+
+
+def aimed_at(axes: Axes, data: ReportData) -> None:
+    """Target or band, if there is one."""
+    if data.merit.band is not None:
+        axes.axhspan(*data.merit.band, color=GREEN, alpha=0.15, label="wanted")
+    elif data.merit.target is not None:
+        axes.axhline(data.merit.target, color=GREEN, linestyle="--", linewidth=1, label="target")
+
+
+def front(data: ReportData) -> tuple[str, str] | None:
+    """The first two objectives of every experiment with the Pareto front of all objectives, and what it is."""
+    if len(data.merit.aims) < 2:
+        return None
+    one, two = data.merit.aims[:2]
+    drawn = [m for m in data.measured if two.quantity in m.values]
+    if not drawn:
+        return None
+    figure, axes = new_figure(6.4, 4.6)
+    kinds = (
+        ("on the front", "o", ORANGE, [m for m in drawn if m.on_front]),
+        ("breaks a limit", "x", RED, [m for m in drawn if m.broken]),
+        ("others", ".", GREY, [m for m in drawn if not m.on_front and not m.broken]),
+    )
+    for label, marker, colour, lines in kinds:
+        if lines:
+            (x, dx), (y, dy) = columns(lines, one.quantity), columns(lines, two.quantity)
+            axes.errorbar(x, y, xerr=dx, yerr=dy, fmt=marker, color=colour, markersize=5, elinewidth=0.8, label=label)
+    points = sorted((m.values[one.quantity][0], m.values[two.quantity][0]) for m in drawn if m.on_front)
+    if len(data.merit.aims) == 2 and points:  # with more objectives its projection is no line
+        axes.plot([x for x, _ in points], [y for _, y in points], color=ORANGE, linewidth=1)
+    axes.set_xlabel(f"{one.quantity} [{one.unit}], {one.direction}")
+    axes.set_ylabel(f"{two.quantity} [{two.unit}], {two.direction}")
+    axes.legend(loc="best", frameon=False)
+    words = f"{len(data.front)} of {len(drawn)} experiments are on the front: no other is better in every objective"
+    return unique_ids(svg(figure), "front"), words
+
+
+def columns(lines: list[Line], quantity: str) -> tuple[list[float], list[float]]:
+    """Values of a property and their expanded uncertainties, k = 2."""
+    return [m.values[quantity][0] for m in lines], [2 * m.values[quantity][1] for m in lines]
 
 
 def predicted(data: ReportData) -> tuple[str, str] | None:
@@ -140,9 +195,7 @@ def parallel(data: ReportData, names: list[str]) -> Figure:
     columns = [*names, *numeric]
     low_high = {c: bounds(data, c) for c in columns}
     norm, scale = colours(data)
-    ordered = sorted(
-        data.lines, key=lambda x: (x.value is not None, x.value or 0.0), reverse=data.direction != "maximize"
-    )
+    ordered = sorted(data.lines, key=lambda x: (x.value is not None, data.merit.worth(x.value or 0.0)))
     for line in ordered:
         heights = [scaled(at(line, c), low_high[c]) for c in columns]
         if line.value is None:

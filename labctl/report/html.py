@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from labctl.report.data import Line, ReportData, gather
 from materials_db.store import Transaction
 
 
-def write_report(tx: Transaction, campaign_id: str, folder: Path) -> Path:
+def write_report(tx: Transaction, campaign_id: str, folder: Path, outliers: Mapping[int, float] | None = None) -> Path:
     """Write the report of one campaign; its path.
 
     The file needs nothing from outside: style and figures are in it. The same data give
     the same bytes.
     """
-    data = gather(tx, campaign_id)
+    data = gather(tx, campaign_id, outliers)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{data.campaign.id}.html"
     path.write_text(render(data), encoding="utf-8")
@@ -39,7 +40,7 @@ def render(data: ReportData) -> str:
 
 def context(data: ReportData) -> dict[str, Any]:
     """Everything that the page shows."""
-    predicted, mapped = figures.predicted(data), figures.map_of(data)
+    predicted, mapped, front = figures.predicted(data), figures.map_of(data), figures.front(data)
     return {
         "d": data,
         "c": data.campaign,
@@ -53,6 +54,10 @@ def context(data: ReportData) -> dict[str, Any]:
         "map": mapped[0] if mapped else None,
         "map_words": mapped[1] if mapped else "",
         "time_line": figures.time_line(data),
+        "front": front[0] if front else None,
+        "front_words": front[1] if front else "",
+        "further": [f"{name} [{data.merit.units[name]}]" for name in data.merit.quantities[1:]],
+        "distance": distance(data),
         "lost": sum(line.value is None for line in data.lines),
     }
 
@@ -60,6 +65,21 @@ def context(data: ReportData) -> dict[str, Any]:
 def expanded(line: Line, unit: str) -> str:
     """A value with its expanded uncertainty, k = 2."""
     return value_and_u(line.value, 2 * (line.u or 0.0), unit)
+
+
+def distance(data: ReportData) -> str:
+    """How far the best is from what is aimed at; empty where nothing is."""
+    away = data.merit.distance(data.best.value) if data.best and data.best.value is not None else None
+    return "" if away is None else f"{away:.3g} {data.unit} from {data.merit.aimed_at} {data.unit}"
+
+
+def remarks(line: Line) -> str:
+    """Why an experiment was made or lost, and what is to be known about its result."""
+    said = [line.experiment.outcome or line.candidate.origin_of_proposal]
+    said += [f"breaks a limit: {words}" for words in line.broken]
+    said += ["on the Pareto front"] if line.on_front else []
+    said += [f"outlier? {line.outlier:+.1f} sd from what all others say"] if line.outlier is not None else []
+    return "; ".join(said)
 
 
 def row(data: ReportData, line: Line) -> dict[str, Any]:
@@ -70,7 +90,8 @@ def row(data: ReportData, line: Line) -> dict[str, Any]:
         "cells": [cell(line, name) for name in [*data.components, *data.process]],
         "value": value_and_u(line.value, line.u) if line.value is not None else "",
         "state": line.experiment.state,
-        "why": line.experiment.outcome or line.candidate.origin_of_proposal,
+        "further": [value_and_u(*line.values[q]) if q in line.values else "" for q in data.merit.quantities[1:]],
+        "why": remarks(line),
         "best": data.best is not None and line.sample.id == data.best.sample.id,
     }
 

@@ -42,6 +42,8 @@ def convergence(
     plotext.plotsize(width, height)
     plotext.plot(numbers, so_far, marker="hd", label="best so far")
     plotext.scatter(numbers, [v for _, v in values], marker="o", label="measured")
+    ticks = sorted({round(numbers[0] + (numbers[-1] - numbers[0]) * i / 4) for i in range(5)})
+    plotext.xticks(ticks, [str(t) for t in ticks])  # there is no experiment 8.2
     plotext.xlabel("experiment")
     plotext.title(label)
     drawn = str(plotext.build())

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from campaigns.budget import Cost, Limits, Used, add, affordable, exhausted, nothing_to_gain, target_reached
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Objective, Observation
+from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit
 
 CONDUCTIVITY = Objective(quantity="ionic_conductivity", unit="mS/cm", direction="maximize", target=11.0)
 
@@ -46,3 +51,34 @@ def test_a_campaign_stops_only_after_patience_with_small_promises() -> None:
     assert nothing_to_gain(0.1, 3, [None, 0.05, 0.05]) is None
     assert nothing_to_gain(0.1, 3, [0.5, 0.05, 0.05, 0.05]) is not None
     assert nothing_to_gain(None, 3, [0.0, 0.0, 0.0]) is None
+
+
+BAND = Objective(quantity="k", unit="mS/cm", direction="maximize", goal="target", band=(12.0, 14.0))
+POINT = Objective(quantity="k", unit="mS/cm", direction="maximize", goal="target", target=13.0)
+
+
+def test_a_band_is_reached_inside_it_and_not_above() -> None:
+    assert target_reached(BAND, [found(1, 11.9), found(2, 14.1)]) is None
+    reached = target_reached(BAND, [found(1, 14.1), found(2, 14.0)])
+    assert reached == "target of 12 to 14 mS/cm reached by experiment 2 (14 mS/cm)"
+
+
+def test_a_single_value_is_hit_when_it_lies_within_the_doubt_of_the_measurement() -> None:
+    near = Observation(number=1, candidate=Candidate(), value=13.2, u=0.1)
+    assert target_reached(POINT, [near]) is None
+    assert target_reached(POINT, [replace(near, u=0.25)]) is not None
+    assert target_reached(POINT, [replace(near, u=None)]) is None
+    assert target_reached(POINT, [replace(near, value=13.0, u=None)]) is not None
+
+
+def test_what_reaches_the_target_keeps_all_limits() -> None:
+    limited = replace(CONDUCTIVITY, limits=(OutcomeLimit(quantity="viscosity", high=4.0),))
+    good = replace(found(1, 12.0), others={"viscosity": Measured(3.0)})
+    assert target_reached(limited, [good]) is not None
+    assert target_reached(limited, [replace(good, others={"viscosity": Measured(5.0)})]) is None
+    assert target_reached(limited, [replace(good, others={})]) is None
+
+
+@pytest.mark.parametrize("goal", ["many", "map"])
+def test_a_campaign_that_collects_or_maps_is_not_over_with_one_hit(goal: Any) -> None:
+    assert target_reached(replace(CONDUCTIVITY, goal=goal), [found(1, 12.0)]) is None

@@ -31,7 +31,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str,
     with pytest.raises(FileFaults) as caught:
         spec, _ = Spec.load(path)
         document = read(path)
-        faults = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+        faults = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
         raise FileFaults(path, [document.located(f) for f in faults])
     found = report_faults(caught.value)
     return "\n".join([f"{found.code}: {found.message}", *found.where])
@@ -42,7 +42,43 @@ def at(text: str) -> int:
     return next(i for i, line in enumerate(GOOD.splitlines(), 1) if line.startswith(text))
 
 
+WISHES = """[[objectives]]
+quantity = "{quantity}"
+unit = "degC"
+direction = "minimize"
+reference = "310 K"
+[[limits]]
+quantity = "temperature"
+unit = "degC"
+{max}
+"""
+BATH = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "40 degC"\n'
 SCREENS = [
+    (
+        [('unit = "mS/cm"', 'unit = "kg"')],
+        f'LAB-0233: c.toml has one fault; nothing was done\nc.toml:{at("unit")}  objective.unit = "kg"\n'
+        '    ionic_conductivity is measured in mS/cm, not in kg; write unit = "mS/cm"; a target may have any unit of that kind',
+    ),
+    (
+        [('unit = "mS/cm"', 'unit = "S/m"')],
+        f'LAB-0233: c.toml has one fault; nothing was done\nc.toml:{at("unit")}  objective.unit = "S/m"\n'
+        "    ionic_conductivity is measured in mS/cm, not in S/m",
+    ),
+    (
+        [('capability = "dose_and_mix"', 'instrument = "analyser-1"\ncapability = "dose_and_mix"')],
+        f'LAB-0230: c.toml has one fault; nothing was done\nc.toml:{at("capability") + 1}  recipe.steps[0].capability = "dose_and_mix"\n'
+        "    analyser-1 does not offer 'dose_and_mix'; it offers measure_conductivity",
+    ),
+    (
+        [('formula = "C3H4O3"', 'formula = "C4H6O3"')],
+        f"LAB-0232: c.toml has one fault; nothing was done\nc.toml:{at('formula')}  composition.components.EC.formula\n"
+        "    EC is C4H6O3 here, but the bottle [stock.EC] of labctl.toml holds C3H4O3",
+    ),
+    (
+        [("experiments = 30", 'experiments = 30\nstock = { LiBF4 = "4 g" }')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('experiments') + 1}  budget.stock.LiBF4\n"
+        "    'LiBF4' is not a component; components: LiPF6, EC, DMC, EMC",
+    ),
     (
         [("seed = 1 ", "sead = 1 ")],
         f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('seed')}  campaign.sead = 1\n"
@@ -93,6 +129,79 @@ SCREENS = [
         f"LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at('[[recipe.steps]]')}  recipe.steps[0]\n",
     ),
     (
+        [('direction = "maximize"          # or "minimize"\n', "")],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('[objective]')}  objective.direction\n    'direction' is missing",
+    ),
+    (
+        [('direction = "maximize" ', 'goal = "target" ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('[objective]')}  objective.band\n"
+        '    goal = "target" needs target = "..." (one value) or band = ["...", "..."] (lowest, highest)',
+    ),
+    (
+        [('direction = "maximize" ', 'goal = "target"\ntarget = "13 mS/cm"\nband = ["12 mS/cm", "14 mS/cm"] ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('direction') + 2}  objective.band\n"
+        "    give a target or a band, not both",
+    ),
+    (
+        [('direction = "maximize" ', 'direction = "maximize"\nband = ["12 mS/cm", "14 mS/cm"]\nweigth = 2 ')],
+        f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('direction') + 1}  objective.band\n"
+        f'    a band is for goal = "target"\nc.toml:{at("direction") + 2}  objective.weigth = 2\n'
+        "    'weigth' is not a key here; did you mean 'weight'?",
+    ),
+    (
+        [("[budget]", WISHES.format(quantity="temperature", max='max = "40 degC"') + "[budget]")],
+        f'LAB-0233: c.toml has 2 faults; nothing was done\nc.toml:{at("[budget]") + 1}  objectives[0].quantity = "temperature"\n'
+        "    no step of the recipe measures 'temperature'; name it in `measures` of one of the steps:"
+        f" mix (nothing), equilibrate (nothing), measure (ionic_conductivity)\nc.toml:{at('[budget]') + 6}  limits[0].quantity",
+    ),
+    (
+        [
+            ("[budget]", WISHES.format(quantity="temperature", max='max = "40 mS"') + "[budget]"),
+            ('measures = ["ionic', 'measures = ["temperature", "ionic'),
+        ],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 8}  limits[0].max = "40 mS"\n'
+        "    '40 mS' is not in degC or a unit of its kind; write for example '40 degC'",
+    ),
+    (
+        [
+            ("[budget]", WISHES.format(quantity="density", max='max = "40 degC"') + "[budget]"),
+            ('measures = ["ionic', 'measures = ["density", "temperature", "ionic'),
+        ],
+        "LAB-0233: c.toml has one fault; nothing was done\n",
+    ),
+    (
+        [("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] }\nprior_campaigns = ["last"] ')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('in_flight') + 1}  optimizer.prior_campaigns\n"
+        "    'last' is no campaign's id; write for example \"C-0001\" (labctl campaign list)",
+    ),
+    (
+        [
+            ("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] } '),
+            ("[budget]", '[cost]\nsettings = { bath = "1 EUR/K" }\n[budget]'),
+        ],
+        f"LAB-0236: c.toml has 2 faults; nothing was done\nc.toml:{at('[budget]') + 1}  cost.settings.bath\n"
+        "    'bath' is no process parameter that fits here; process parameters: none\n"
+        f"c.toml:{at('in_flight') + 2}  optimizer.tray.shared[0] = \"bath\"\n    'bath' is no process parameter that fits here",
+    ),
+    (
+        [("[budget]", BATH + '[cost]\nper_experiment = "5 kg"\n[budget]')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.per_experiment = "5 kg"\n'
+        "    '5 kg' is not in EUR or a unit of its kind; write for example '5 EUR'",
+    ),
+    (
+        [("[budget]", BATH + '[cost]\nsettings = { bath = "5 EUR/h" }\n[budget]')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.settings.bath = "5 EUR/h"\n'
+        "    '5 EUR/h' is not in EUR/(delta_degC) or a unit of its kind",
+    ),
+    (
+        [
+            ('name = "bayesian" ', 'name = "botorch" '),
+            ('direction = "maximize" ', 'direction = "maximize"\ngoal = "map" '),
+        ],
+        f'LAB-0235: c.toml has one fault; nothing was done\nc.toml:{at("in_flight")}  optimizer.name = "botorch"\n'
+        '    \'botorch\' knows nothing of goal = "map"; write name = "bayesian"',
+    ),
+    (
         [("[budget]", "[budget")],
         f"LAB-0202: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}\n    not TOML: expected ']' at the end of a table declaration",
     ),
@@ -109,6 +218,13 @@ def test_a_bad_campaign_file_says_where_what_and_what_to_write(
     changes: list[tuple[str, str]], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert screen(tmp_path, monkeypatch, *changes).startswith(expected)
+
+
+def test_the_same_unit_may_be_spelled_in_another_way(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(GOOD.replace('unit = "mS/cm"', 'unit = "millisiemens / centimeter"'))
+    spec, _ = Spec.load(path)
+    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
 
 
 def test_a_campaign_lives_from_its_json() -> None:
@@ -131,7 +247,7 @@ def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None
     candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
     recipe = resolve(spec, candidate, LAB.capabilities())
     assert recipe.steps[1].params["temperature_c"] == candidate.process["bath"]
-    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
 
 
 def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path) -> None:
@@ -139,7 +255,7 @@ def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path)
     process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
     spec, _ = Spec.load(path)
-    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))
+    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
     assert "temperature = 95 degC is outside the hard limits: at most 80 degC" in fault.message
 
 
@@ -184,3 +300,109 @@ def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str
 def test_a_candidate_that_cannot_be_weighed_is_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(FileFaults):
         Spec.load(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n"))
+
+
+def written(tmp_path: Path, *changes: tuple[str, str]) -> Spec:
+    """The template with these changes, read, and read again from its JSON."""
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    spec, _ = Spec.load(path)
+    again = Spec.from_json(spec.json())
+    assert again == spec
+    assert Plan.from_spec(again).objective == spec.wanted
+    return again
+
+
+MEASURED = ('measures = ["ionic_conductivity"]', 'measures = ["ionic_conductivity", "temperature"]')
+
+
+def test_a_target_needs_no_direction_and_may_be_a_band(tmp_path: Path) -> None:
+    line = 'direction = "maximize"          # or "minimize"\n'
+    spec = written(tmp_path, (line, 'goal = "target"\nband = ["12 mS/cm", "1.4 S/m"]\nreference = "0.2 S/m"\n'))
+    assert (spec.wanted.goal, spec.wanted.band, spec.wanted.reference) == ("target", (12.0, 14.0), 2.0)
+
+
+def test_several_objectives_and_limits_in_the_units_of_the_lab(tmp_path: Path) -> None:
+    wishes = WISHES.format(quantity="temperature", max='min = "280 K"\nmax = "40 degC"')
+    spec = written(tmp_path, ("[budget]", wishes + "[budget]"), MEASURED, ("in_flight = 3 ", 'method = "weighted" '))
+    wanted = spec.wanted
+    assert wanted.combine == "weighted"
+    assert wanted.quantities == ("ionic_conductivity", "temperature")
+    assert (wanted.others[0].direction, wanted.others[0].reference) == ("minimize", pytest.approx(36.85))
+    assert (wanted.limits[0].low, wanted.limits[0].high) == (pytest.approx(6.85), 40.0)
+    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+
+
+def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> None:
+    wishes = WISHES.format(quantity="viscosity", max='max = "40 degC"')
+    spec = written(
+        tmp_path, ("[budget]", wishes + "[budget]"), (MEASURED[0], 'measures = ["viscosity", "temperature"]')
+    )
+    messages = [f.message for f in check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))]
+    assert messages == ["measure_conductivity does not measure 'viscosity'"]
+
+
+def test_cost_trays_and_earlier_campaigns_reach_the_plan(tmp_path: Path) -> None:
+    spec = written(
+        tmp_path,
+        (
+            "[budget]",
+            BATH + '[cost]\naware = true\nper_experiment = "5 EUR"\nsettings = { bath = "0.1 EUR/degC" }\n[budget]',
+        ),
+        (
+            "in_flight = 3 ",
+            'in_flight = 3\nmodel = "single-gp"\ncoordinates = "roots"\nprior_campaigns = ["C-1", "C-0001", "C-12"]\n'
+            'tray = { size = 8, shared = ["bath"] } ',
+        ),
+    )
+    plan = Plan.from_spec(spec)
+    assert (plan.cost.fixed, plan.cost.settings) == (5.0, {"bath": pytest.approx(0.1)})
+    assert (plan.model, plan.coordinates) == ("single-gp", "roots")
+    assert plan.prior == ("C-0001", "C-0012")
+    assert (plan.tray, plan.shared, plan.in_flight) == (8, ("bath",), 8)
+
+
+def test_the_examples_in_the_template_are_sound(tmp_path: Path) -> None:
+    """Every commented-out key of the template, written in, is a key that exists."""
+    text = GOOD
+    for old, new in EXAMPLES:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    spec, _ = Spec.load(path)
+    assert spec.optimizer.prior_campaigns
+    assert spec.optimizer.tray is not None
+    assert spec.cost.aware
+    assert len(spec.objectives) == len(spec.limits) == 1
+
+
+EXAMPLES = [
+    ("# goal = ", "goal = "),
+    ("# weight = ", "weight = "),
+    ("# reference = ", "reference = "),
+    ("# [[objectives]]", "[[objectives]]"),
+    ("# quantity = ", "quantity = "),
+    ("# direction = ", "direction = "),
+    ("# unit = ", "unit = "),
+    ("# [[limits]]", "[[limits]]"),
+    ('# max = "45 degC"', 'max = "45 degC"'),
+    ("# [process.temperature]", "[process.temperature]"),
+    ('# type = "float"', 'type = "float"'),
+    ('# min = "10 degC"', 'min = "10 degC"'),
+    ('# max = "40 degC"', 'max = "40 degC"'),
+    ("# [cost]", "[cost]"),
+    ("# aware = ", "aware = "),
+    ("# per_experiment = ", "per_experiment = "),
+    ("# settings = ", "settings = "),
+    ("# model = ", "model = "),
+    ("# coordinates = ", "coordinates = "),
+    ("# method = ", "method = "),
+    ("# prior_campaigns = ", "prior_campaigns = "),
+    ("# tray = ", "tray = "),
+    MEASURED,
+]

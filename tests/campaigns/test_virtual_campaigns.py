@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from campaigns.candidate import Candidate
+from campaigns.history import History
+from campaigns.optimizer import Observation, Proposal
+from campaigns.optimizers.on_trays import OnTrays
+from campaigns.optimizers.random_search import RandomSearch
+from campaigns.plan import Plan
 from materials_db import records as db
 from tests.virtual_lab import ORIGIN, VirtualLab, campaign, live
 
@@ -23,8 +29,14 @@ def _close_labs() -> Iterator[None]:
 
 
 def carried_out(faults: str = "none", seed: int = 1, **changes: Any) -> tuple[VirtualLab, str]:
+    return run(None, faults, seed, **changes)
+
+
+def run(
+    make: Callable[[Plan], Any] | None, faults: str = "none", seed: int = 1, **changes: Any
+) -> tuple[VirtualLab, str]:
     async def work() -> tuple[VirtualLab, str]:
-        lab = VirtualLab(faults=faults, seed=seed)
+        lab = VirtualLab(faults=faults, seed=seed, optimizer=make)
         LABS.append(lab)
         return lab, await lab.carry_out(campaign(**changes))
 
@@ -127,3 +139,183 @@ def test_a_lab_whose_doser_is_broken_pauses_itself_and_says_so() -> None:
     assert row.state == "paused"
     assert "lost to machines" in row.reason
     assert len(experiments(lab, id)) < 12
+
+
+# -- goals, several objectives, limits ------------------------------------------------------
+
+KAPPA = {"quantity": "ionic_conductivity", "unit": "mS/cm"}
+WARM = {"quantity": "temperature", "unit": "degC", "direction": "minimize", "weight": 1.0, "reference": None}
+BATH = {"bath": {"type": "float", "unit": "degC", "min": 15.0, "max": 40.0, "step": 1.0}}
+
+
+def heated(**changes: Any) -> dict[str, Any]:
+    """Changes that let the bath's temperature vary and have it measured."""
+    steps = [s.model_dump(mode="json") for s in campaign().recipe.steps]
+    steps[1]["params"] = {"temperature": "$bath", "hold": "10 min"}
+    steps[2]["measures"] = ["ionic_conductivity", "temperature"]
+    return {"process": BATH, "recipe": {"batch": 6000.0, "steps": steps}, **changes}
+
+
+def known(lab: VirtualLab, id: str) -> History:
+    with lab.store.transaction() as tx:
+        history = History(id, Plan.of(tx.get(db.Campaign, id)).objective)
+        history.refresh(tx)
+        return history
+
+
+def test_a_band_is_hit_and_not_exceeded() -> None:
+    objective = {**KAPPA, "goal": "target", "direction": None, "band": [6.0, 7.0]}
+    lab, id = carried_out(objective=objective)
+    values = [o.value for o in known(lab, id).known]
+    assert "target of 6 to 7 mS/cm reached" in ended(lab, id).reason
+    assert any(v is not None and 6.0 <= v <= 7.0 for v in values)
+
+
+def test_every_wanted_property_reaches_the_optimizer() -> None:
+    lab, id = carried_out(**heated(objectives=[WARM], budget={"experiments": 6}))
+    found = known(lab, id).known
+    assert len(found) == 6
+    for o in found:
+        assert o.value is not None
+        assert o.others["temperature"].value == pytest.approx(float(o.candidate.process["bath"]), abs=1.0)
+        assert (o.others["temperature"].u or 0) > 0
+
+
+def test_what_breaks_a_limit_does_not_reach_the_target() -> None:
+    objective = {**KAPPA, "direction": "maximize", "target": 0.1}
+    cold = {"quantity": "temperature", "unit": "degC", "min": None, "max": 5.0}
+    lab, id = carried_out(**heated(objective=objective, limits=[cold], budget={"experiments": 5}))
+    assert ended(lab, id).reason == "budget of 5 experiments used"
+
+
+def test_limits_hold_in_their_own_unit() -> None:
+    hot = {"quantity": "temperature", "unit": "K", "min": 200.0, "max": 400.0}
+    lab, id = carried_out(**heated(limits=[hot], budget={"experiments": 3}))
+    for o in known(lab, id).known:
+        assert o.others["temperature"].value == pytest.approx(273.15 + float(o.candidate.process["bath"]), abs=1.0)
+
+
+def test_a_synthesis_that_fails_with_a_part_of_its_results_is_no_failure() -> None:
+    lab, id = carried_out(faults="chaos", seed=2, **heated(objectives=[WARM], budget={"experiments": 30}))
+    found = known(lab, id).known
+    partial = [o for o in found if o.value is None and o.others]
+    assert partial
+    assert not any(o.failed for o in partial)
+
+
+def test_days_are_blocks_only_when_there_are_several() -> None:
+    lab, id = carried_out(budget={"experiments": 2})
+    assert {o.block for o in known(lab, id).known} == {None}
+    steps = [s.model_dump(mode="json") for s in campaign().recipe.steps]
+    steps[1]["params"] = {"temperature": "25 degC", "hold": "11 h"}
+    lab, id = carried_out(budget={"experiments": 8}, recipe={"batch": 6000.0, "steps": steps})
+    blocks = [o.block for o in known(lab, id).known]
+    assert blocks[0] == "2026-01-05"
+    assert len(set(blocks)) > 1
+
+
+def test_what_failed_was_measured_on_no_day_and_makes_no_second_block() -> None:
+    first = Observation(number=1, candidate=Candidate(), value=9.0, block="2026-01-05")
+    failed = Observation(number=2, candidate=Candidate(), value=None)
+    later = Observation(number=3, candidate=Candidate(), value=9.0, block="2026-01-06")
+    history = History("C-0001", campaign().wanted, {1: first, 2: failed})
+    assert [o.block for o in history.known] == [None, None]
+    history.observations[3] = later
+    assert [o.block for o in history.known] == ["2026-01-05", None, "2026-01-06"]
+
+
+# -- trays, cost, earlier campaigns ---------------------------------------------------------
+
+
+class Watched(RandomSearch):
+    """Random search that remembers how it was made and what it was asked."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.asked: list[tuple[int, int]] = []
+
+    def propose(self, space: Any, objective: Any, history: Any, pending: Any, n: int, seed: int) -> list[Proposal]:
+        self.asked.append((n, len(pending)))
+        return super().propose(space, objective, history, pending, n, seed)
+
+
+def test_trays_are_filled_at_once_and_share_their_settings() -> None:
+    tray = {"tray": {"size": 4, "shared": ["bath"]}, "in_flight": 8}
+    lab, id = run(
+        lambda plan: OnTrays(RandomSearch(), plan.shared), **heated(optimizer=tray, budget={"experiments": 10})
+    )
+    trays: dict[int, list[db.Experiment]] = {}
+    for e in experiments(lab, id):
+        trays.setdefault(e.plan["tray"], []).append(e)
+    assert {first: len(made) for first, made in trays.items()} == {1: 4, 5: 4, 9: 2}
+    with lab.store.transaction() as tx:
+        for made in trays.values():
+            candidates = [tx.get(db.Candidate, e.candidate_id) for e in made]
+            assert len({c.process["bath"] for c in candidates}) == 1
+            assert len({str(c.fractions) for c in candidates}) == len(made)
+    assert {o.block for o in known(lab, id).known} == {"tray 1", "tray 5", "tray 9"}
+
+
+def test_a_running_campaign_keeps_one_optimizer_and_tells_it_all() -> None:
+    made: list[Watched] = []
+
+    def make(plan: Plan) -> Watched:
+        made.append(Watched(plan))
+        return made[-1]
+
+    cost = {"aware": True, "per_experiment": 5.0, "settings": {"bath": "0.1 EUR/K"}}
+    lab, id = run(make, **heated(cost=cost, budget={"experiments": 6}))
+    (one,) = made
+    assert len(one.asked) > 3
+    prices = one.plan.prices
+    assert prices is not None
+    assert (prices.fixed, prices.settings) == (5.0, {"bath": 0.1})
+    assert prices.components["LiPF6"] == pytest.approx(1.80 * 6)
+    for e in experiments(lab, id):
+        with lab.store.transaction() as tx:
+            bath = float(tx.get(db.Candidate, e.candidate_id).process["bath"])
+        assert e.plan["cost"]["money"] > 5.0 + 0.1 * bath
+
+
+def test_what_an_experiment_costs_beside_its_feedstock_counts_against_the_budget() -> None:
+    lab, id = carried_out(budget={"experiments": 30, "money": 100.0}, cost={"per_experiment": 20.0})
+    assert ended(lab, id).reason.startswith("money budget of 100")
+    assert len(experiments(lab, id)) == 4
+
+
+def test_an_earlier_campaign_counts_as_it_stood_at_the_launch() -> None:
+    plans: list[Plan] = []
+
+    def make(plan: Plan) -> RandomSearch:
+        plans.append(plan)
+        return RandomSearch()
+
+    async def work() -> VirtualLab:
+        lab = VirtualLab(optimizer=make)
+        LABS.append(lab)
+        first = await lab.carry_out(campaign(budget={"experiments": 5}))
+        await lab.carry_out(campaign(budget={"experiments": 2}, optimizer={"prior_campaigns": [first]}))
+        return lab
+
+    live(work())
+    (earlier,) = plans[1].earlier
+    assert (earlier.name, len(earlier.history)) == ("C-0001", 5)
+    assert earlier.space.names == plans[1].space.names
+    assert plans[0].earlier == ()
+
+
+def test_what_the_optimizer_expected_of_further_properties_is_on_record() -> None:
+    from campaigns.optimizer import Measured
+
+    class Telling(RandomSearch):
+        def propose(self, *args: Any, **more: Any) -> list[Proposal]:
+            found = super().propose(*args, **more)
+            return [
+                Proposal(candidate=p.candidate, reason="told", others={"temperature": Measured(25.0, 0.5)}, chance=0.9)
+                for p in found
+            ]
+
+    lab, id = run(lambda plan: Telling(), **heated(objectives=[WARM], budget={"experiments": 2}))
+    for e in experiments(lab, id):
+        assert e.plan["others"] == {"temperature": [25.0, 0.5]}
+        assert e.plan["chance"] == 0.9

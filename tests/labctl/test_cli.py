@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from labctl.app import NAMES
+from tests.records import AT
 
 LABCTL = [sys.executable, "-m", "labctl"]
 
@@ -72,6 +73,7 @@ def test_a_list_in_a_pipe_is_tab_separated_and_whole() -> None:
     rows = [line.split("\t") for line in out.splitlines()]
     assert [r[0] for r in rows] == ["E-00001", "E-00002", "E-00003"]
     assert rows[0][2:6] == ["S-00001", "EC 0.9 LiPF6 0.1", "11", "0.05"]
+    assert labctl("campaign", "list")[0].split("\t")[10] == AT.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     assert "\x1b" not in out
 
 
@@ -153,6 +155,20 @@ def test_outside_of_a_lab_one_error_says_what_to_do(tmp_path: Path, monkeypatch:
         )
 
 
+@pytest.mark.usefixtures("small_lab")
+def test_the_doctor_goes_on_past_a_database_that_cannot_be_read() -> None:
+    for file in Path(".labctl").glob("lab.sqlite*"):
+        file.unlink()
+    Path(".labctl/lab.sqlite").write_text("this was a database once")
+    out, _ = labctl("doctor", code=1)
+    states = {line.split("\t")[1]: line.split("\t") for line in out.splitlines()}
+    assert states["database"][0] == "wrong"
+    assert states["database"][3] == "restore a backup"
+    assert states["worker"][0] == "ok"
+    _, error = labctl("campaign", "list", code=1)
+    assert error.endswith("try: labctl doctor\n")
+
+
 def test_errors_are_json_for_those_who_asked_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _, error = labctl("campaign", "list", "-o", "json", code=2)
@@ -163,7 +179,7 @@ def test_errors_are_json_for_those_who_asked_for_json(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["campaign", "show", "C-0009"], 3, "there is no campaign 'C-0009'"),
+        (["campaign", "show", "C-0009"], 3, "near it: C-0001\n  try: labctl campaign list"),
         (["trace", "S-77"], 3, "there is no sample 'S-77'"),
         (["campaign", "run", "nothere.toml"], 2, "there is no such file"),
         (["campaign", "resume", "C-0099"], 3, "there is no campaign"),

@@ -3,13 +3,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labctl.emit import Column, clean, emit, fitting, value_and_u
+from labctl.emit import Column, clean, emit, figures, fitting, moment, value_and_u
 from labctl.options import Format
 
 COLUMNS = [Column("id", "id", rank=0), Column("note", "note", rank=2), Column("value", "value", right=True)]
@@ -65,3 +67,32 @@ def test_a_value_has_the_figures_that_its_uncertainty_allows(value: float | None
 
 def test_line_breaks_in_data_stay_on_their_line() -> None:
     assert clean("one\ntwo\x1b[2J") == "one two\ufffd[2J"
+
+
+def test_a_pipe_gets_whole_values_and_words_for_yes_and_no(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [Column("value", "value", figures(4)), Column("at", "at", moment), Column("kept", "kept", lambda k: "NO")]
+    row = {"value": 13.848401743300853, "at": "2026-11-25T14:52:32.188768Z", "kept": False}
+    emit([row], columns, Format.table, kind="things")
+    assert capsys.readouterr().out == "13.848401743300853\t2026-11-25T14:52:32.188768Z\tNO\n"
+
+
+def test_a_sentence_is_wrapped_where_it_would_be_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "64")
+    columns = [
+        Column("check", "check", rank=0),
+        Column("found", "found", rank=0, wrap=True),
+        Column("try", "try", wrap=True),
+    ]
+    emit(
+        [{"check": "doser-1", "found": "silent " * 12, "try": "check power and cable " * 2}],
+        columns,
+        Format.table,
+        kind="f",
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert shown.count("silent") == 12
+    assert shown.count("power") == 2
+    assert max(len(line) for line in shown.splitlines()) <= 64

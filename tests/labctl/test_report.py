@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import labctl
+from labctl.display import export_rows
 from labctl.report.data import gather
 from labctl.report.html import render, write_report
 from labctl.report.terminal import convergence
 from materials_db import records as db
+from materials_db.frames import experiment_row
 from materials_db.memory import MemoryStore
 from tests.records import AT, campaign, experiment_line, fill, floor
 from tests.virtual_lab import VirtualLab
@@ -113,6 +115,11 @@ def test_a_plot_in_the_terminal_has_no_escape_codes_in_a_pipe() -> None:
     assert max(len(line) for line in drawn.splitlines()) <= 80
 
 
+def test_the_plot_counts_experiments_in_whole_numbers() -> None:
+    drawn = convergence([(n, 1.0 * n) for n in range(1, 31)], "maximize", "kappa [mS/cm]")
+    assert drawn.splitlines()[-2].split() == ["1", "8", "16", "23", "30"]
+
+
 def test_a_notebook_sees_a_campaign_with_units(small_lab: Path) -> None:
     with labctl.connect(small_lab) as view:
         frame = view.campaign("1").to_pandas()
@@ -123,3 +130,16 @@ def test_a_notebook_sees_a_campaign_with_units(small_lab: Path) -> None:
         assert list(view.campaigns().index) == ["C-0001"]
         assert view.trace("S-00002").problems == []
         assert len(view.measurements()) == 3
+
+
+def test_a_component_that_was_left_out_is_zero_and_not_unknown(small_lab: Path) -> None:
+    with labctl.connect(small_lab) as view:
+        row = view.read(lambda tx: experiment_row(tx, tx.get(db.Experiment, "E-00001"), ["LiPF6", "EC", "DMC"]))
+    assert [row[f"{name} [mass fraction]"] for name in ("LiPF6", "EC", "DMC")] == [0.1, 0.9, 0.0]
+    rows = [
+        {"campaign": "C-1", "fractions": {"EC": 0.9, "LiPF6": 0.1}, "process": {}, "samples": ["S-1"]},
+        {"campaign": "C-1", "fractions": {"DMC": 1.0}, "process": {}, "samples": ["S-2"]},
+    ]
+    keys = dict.fromkeys(("id", "quantity", "value", "u", "unit", "n", "origin"))
+    exported = export_rows([{**keys, **row} for row in rows])
+    assert [r["DMC"] for r in exported] == [0.0, 1.0]

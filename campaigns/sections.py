@@ -1,0 +1,38 @@
+"""What all tables of a campaign file have in common: how they are checked, and how quantities are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from campaigns.units import quantity
+
+NAME = r"^[A-Za-z][A-Za-z0-9_.+-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+
+def amount(unit: str) -> Any:
+    """A quantity with a unit; numbers that come back from JSON are in that unit already."""
+    return BeforeValidator(lambda value, info: value if stored(value, info) else quantity(value, unit))
+
+
+def stored(value: Any, info: ValidationInfo) -> bool:
+    """Whether this is our own JSON, where quantities are plain numbers."""
+    return bool(info.context and info.context.get("stored")) and isinstance(value, int | float)
+
+
+def in_unit(value: Any, info: ValidationInfo) -> Any:
+    """A quantity in the unit that the same table states before it."""
+    return value if value is None or stored(value, info) else quantity(value, info.data.get("unit", ""))
+
+
+Seconds = Annotated[float, amount("s"), Field(gt=0)]
+Milligrams = Annotated[float, amount("mg"), Field(gt=0)]
+Euros = Annotated[float, amount("EUR"), Field(gt=0)]
