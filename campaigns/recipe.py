@@ -316,7 +316,7 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
             hint=nearest(wanted, produced),
             code="LAB-0233",
         )
-        for key, wanted in spec.wanted_by
+        for key, wanted in spec.quantities
         if produced and not any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced)
     ]
 
@@ -332,7 +332,7 @@ def unit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) ->
             hint=f'write unit = "{unit}", or another unit of that kind',
             code="LAB-0233",
         )
-        for (key, name), wanted in zip(spec.wanted_by, units, strict=True)
+        for (key, name), wanted in zip(spec.quantities, units, strict=True)
         for unit in sorted(units_of(name, spec, capabilities))
         if not convertible(unit, wanted)
     ]

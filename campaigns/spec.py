@@ -31,8 +31,8 @@ from campaigns.wanted import CostSection, FurtherSection, LimitSection, Objectiv
 from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
-OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
 OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
+OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
 
 
@@ -346,8 +346,10 @@ class Spec(Section):
         if faults := [*missing, *(document.located(f) for f in spec.own_faults())]:
             raise FileFaults(path, faults)
         spec = spec.with_list(path.parent) if with_list else spec.model_copy(update={"candidates": None})
-        if faults := [document.located(f) for f in spec.space_faults()]:
-            raise FileFaults(path, faults)
+        own = [*spec.space_faults(), *spec.setting_faults(), *spec.optimizer_faults()]
+        own += spec.quantity_faults() if spec.recipe.steps else []
+        if own:
+            raise FileFaults(path, [document.located(f) for f in own])
         return spec, document.text
 
     def json(self) -> dict[str, Any]:  # type: ignore[override]
@@ -364,12 +366,8 @@ class Spec(Section):
 
     def own_faults(self) -> list[Fault]:
         """What sections say of others that is not so."""
-        return [*self.data_faults(), *self.quantity_faults(), *self.setting_faults(), *self.optimizer_faults()]
-
-    def data_faults(self) -> list[Fault]:
-        """Columns and units of names that no table tells."""
-        known = [*(self.composition.components if self.composition else ()), *self.process, *self.quantities]
-        known += [*(f"u({q})" for q in self.quantities), STATE, *BLOCKS]
+        known = [*(self.composition.components if self.composition else ()), *self.process, *self.measured_units]
+        known += [*(f"u({q})" for q in self.measured_units), STATE, *BLOCKS]
         told = {f"data.{key}.{name}": name for key in ("columns", "units") for name in getattr(self.data, key)}
         told |= {f"candidates.columns.{name}": name for name in (self.candidates.columns if self.candidates else ())}
         return [
@@ -379,7 +377,7 @@ class Spec(Section):
         ]
 
     @property
-    def quantities(self) -> dict[str, str]:
+    def measured_units(self) -> dict[str, str]:
         """Every property that a table of results must tell, with its unit, the deciding one first."""
         units = {o.quantity: o.unit for o in self.wanted.all}
         units |= {limit.quantity: limit.unit for limit in self.wanted.limits if limit.quantity not in units}
@@ -419,10 +417,8 @@ class Spec(Section):
 
     def quantity_faults(self) -> list[Fault]:
         """Further objectives and limits that no step measures, and objectives named twice."""
-        if self.recipe == NO_RECIPE:
-            return []
         measured = [name for step in self.recipe.steps for name in step.measures]
-        _, *further = self.wanted_by
+        _, *further = self.quantities
         wanted = further[: len(self.objectives)]
         names = [self.objective.quantity, *(name for _, name in wanted)]
         twice = [
@@ -483,7 +479,7 @@ class Spec(Section):
         ]
 
     @property
-    def wanted_by(self) -> list[tuple[str, str]]:
+    def quantities(self) -> list[tuple[str, str]]:
         """Every property that is wanted, with the key that names it: the objective, further ones, limits."""
         return [
             ("objective.quantity", self.objective.quantity),
@@ -527,19 +523,6 @@ class Spec(Section):
         return Limits(experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock)
 
 
-def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
-    """A name that is no process parameter, or not one of the kind that is needed."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    there = f"process parameters: {', '.join(known) or 'none'}"
-    return Fault(
-        message=f"{name!r} is no process parameter that fits here",
-        key=key,
-        value=shown(name) if key.endswith("]") else "",
-        hint=f"did you mean {near[0]!r}?" if near else there,
-        code="LAB-0236",
-    )
-
-
 def list_of(
     path: Path, layout: Layout, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
 ) -> Pool:
@@ -557,6 +540,19 @@ def list_of(
         faults = [Fault(message=problem, line=int(table.lines[row]), code="LAB-0210") for row, problem in bad]
         raise FileFaults(path, faults)
     return pool.rows(pool.first)
+
+
+def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
+    """A name that is no process parameter, or not one of the kind that is needed."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    there = f"process parameters: {', '.join(known) or 'none'}"
+    return Fault(
+        message=f"{name!r} is no process parameter that fits here",
+        key=key,
+        value=shown(name) if key.endswith("]") else "",
+        hint=f"did you mean {near[0]!r}?" if near else there,
+        code="LAB-0236",
+    )
 
 
 def missing_for_a_lab(data: Mapping[str, Any]) -> list[Fault]:

@@ -418,8 +418,9 @@ def show_quality(quality: Quality | None, unit: str) -> None:
         f"  error    {quality.error:.3g} {unit}".rstrip() + f" (values scatter by {quality.spread:.3g}){explained}",
         f"  doubt    {inside}",
     ]
+    width = shutil.get_terminal_size().columns if out.isatty() else 10_000
     for line in lines:
-        print(clean(line), file=out)
+        print(textwrap.fill(clean(line), width, subsequent_indent=" " * 11), file=out)
     if sys.stdout.isatty():
         from labctl.report.terminal import scatter
 

@@ -102,7 +102,7 @@ def read_known(table: Path, campaign: Path) -> tuple[Plan, Known]:
     """
     spec, _ = Spec.load(campaign, for_a_lab=False, with_list=False)
     plan = Plan.from_spec(spec)
-    wanted = Wanted(composition=plan.space.composition, process=plan.space.process, quantities=spec.quantities)
+    wanted = Wanted(composition=plan.space.composition, process=plan.space.process, quantities=spec.measured_units)
     data = read_dataset(table, spec.data.layout(), wanted)
     if faults := list(outside(data, wanted, tolerance=1 / STEPS)):
         raise FileFaults(table, shortened(sorted(faults, key=lambda f: f.line or 0)))

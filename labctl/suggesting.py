@@ -67,7 +67,7 @@ def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candid
     without a state means failed. Fractions need not lie on the grid: what was really made is what is learned from.
     """
     space = plan.space
-    wanted = Wanted(composition=space.composition, process=space.process, quantities=plan.spec.quantities)
+    wanted = Wanted(composition=space.composition, process=space.process, quantities=plan.spec.measured_units)
     data = read_dataset(path, plan.spec.data.layout(), wanted)
     steps = space.composition.steps if space.composition else 1
     made = Pool(wanted.components, steps, space.process, whole_steps(data.shares, steps), data.settings)

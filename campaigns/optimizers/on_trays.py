@@ -40,8 +40,8 @@ class OnTrays:
             return found
         common = {name: found[0].candidate.process[name] for name in self.shared}
         if space.pool is not None:
-            fitting = [i for i, c in enumerate(space.pool) if common.items() <= dict(c.process).items()]
-            space = replace(space, pool=space.pool.rows(fitting))
+            fitting = tuple(c for c in space.pool if common.items() <= dict(c.process).items())
+            space = replace(space, pool=space.pool_of(fitting))
         closed = {o.candidate for o in history} | set(pending) | {found[0].candidate}
         asked = [found[0].candidate]
         for _ in range(ROUNDS):

@@ -330,7 +330,7 @@ def test_several_objectives_and_limits_in_the_units_of_the_lab(tmp_path: Path) -
     assert wanted.quantities == ("ionic_conductivity", "temperature")
     assert (wanted.others[0].direction, wanted.others[0].reference) == ("minimize", pytest.approx(36.85))
     assert (wanted.limits[0].low, wanted.limits[0].high) == (pytest.approx(6.85), 40.0)
-    assert check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock)) == []
+    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
 
 
 def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> N
     spec = written(
         tmp_path, ("[budget]", wishes + "[budget]"), (MEASURED[0], 'measures = ["viscosity", "temperature"]')
     )
-    messages = [f.message for f in check_against_lab(spec, LAB.capabilities(), stock=set(LAB.file.stock))]
+    messages = [f.message for f in check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)]
     assert messages == ["measure_conductivity does not measure 'viscosity'"]
 
 

@@ -14,13 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from campaigns.candidate import Candidate
-from campaigns.optimizer import LeaveOneOut, Proposal
+from campaigns.optimizer import LeaveOneOut, Observation, Proposal
 from campaigns.optimizers.random_search import RandomSearch
+from campaigns.plan import Plan
 from campaigns.space import Space
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
 from labctl import wiring
 from labctl.app import app, main
+from labctl.suggesting import read_history
 from tests.labctl.test_cli import on_terminal
 
 DATA = Path("/work/shared/data")
@@ -268,11 +270,22 @@ def rewritten(how: str) -> tuple[str | bytes, str]:
     ],
 )  # fmt: skip
 def test_the_same_table_in_another_writing_gives_the_same_answer(run: Any, how: str) -> None:
-    expected = run(*SUGGEST).json["items"]
+    assert run(*SUGGEST).code == 0
+    expected = observations()
     table, more = rewritten(how)
     screen = run(*SUGGEST, table=table, campaign=CAMPAIGN + more)
     assert screen.code == 0, screen.err
-    assert screen.json["items"] == expected
+    for read, meant in zip(observations(), expected, strict=True):
+        assert read.candidate.fractions == meant.candidate.fractions
+        assert read.candidate.process == pytest.approx(dict(meant.candidate.process))
+        assert read.actual == pytest.approx(dict(meant.actual), abs=1e-9)
+        assert read.value == pytest.approx(meant.value)
+
+
+def observations() -> list[Observation]:
+    """What is read from the table of the last command."""
+    plan = Plan.from_spec(Spec.load(Path("c.toml"), for_a_lab=False)[0])
+    return read_history(Path("d.csv"), plan)[0]
 
 
 def test_what_is_not_used_is_said_once(run: Any) -> None:
