@@ -110,8 +110,9 @@ class BayesianOptimizer:
         wanted = self.initial if self.initial is not None else default_initial(study.space)
         if len(taken) >= wanted:
             return []
-        places = self._shared_places(study.space)
-        return initial_design(study, wanted, taken, min(n, wanted - len(taken)), tray=self.tray, shared=places)
+        size = n if self.tray > 1 else min(n, wanted - len(taken))  # a tray is not filled half by design, half by model
+        wanted, places = max(wanted, len(taken) + size), self._shared_places(study.space)
+        return initial_design(study, wanted, taken, size, tray=self.tray, shared=places)
 
     def _decided(self, knowledge: Knowledge, waiting: Sequence[Candidate], n: int) -> list[Proposal]:
         """The candidates that the model wants, one after the other, each believed before the next."""

@@ -41,11 +41,20 @@ def initial_design(
     """
     made = set(taken)
     table = _table(study)
-    order = representatives(study.views["fractions"](study.grid.raw(table)), size, generator(study.seed, "design"))
+    points = study.views["fractions"](study.grid.raw(table))
+    order = [*_recommended(study, table), *representatives(points, size, generator(study.seed, "design"))]
+    fresh = [i for i in dict.fromkeys(order) if study.grid.candidate(table, i) not in made][:n]
+    chosen = table.rows(fresh)
     if tray > 1 and study.space.pool is None:
-        table, order = _in_trays(table, order, tray, shared)
-    fresh = [c for c in (study.grid.candidate(table, i) for i in order) if c not in made]
-    return [Proposal(candidate=c, reason="initial design") for c in fresh[:n]]
+        chosen = in_trays(chosen, tray, shared)
+    found = dict.fromkeys(study.grid.candidate(chosen, i) for i in range(len(chosen)))
+    return [Proposal(candidate=c, reason="initial design") for c in found if c not in made]
+
+
+def _recommended(study: Study, table: Table) -> list[int]:
+    """What each earlier campaign promises most of, before anything is known of this one."""
+    raw = study.grid.raw(table)
+    return [int(np.argmax(feature(raw))) for feature in study.features]
 
 
 def spread_out(study: Study, taken: Sequence[Candidate], n: int) -> list[Proposal]:
@@ -85,11 +94,10 @@ def _table(study: Study) -> Table:
     return study.table if study.finite else distinct(study.grid.draw(generator(study.seed, "design draws"), DRAWS))
 
 
-def _in_trays(table: Table, order: list[int], tray: int, shared: Sequence[int]) -> tuple[Table, list[int]]:
-    """The design with the shared settings of each tray's first candidate for all of the tray."""
-    chosen = table.rows(order)
+def in_trays(chosen: Table, tray: int, shared: Sequence[int]) -> Table:
+    """The candidates of each tray with the shared settings of its first."""
     settings = chosen.settings.copy()
-    for first in range(0, len(order), tray):
+    for first in range(0, len(settings), tray):
         for place in shared:
             settings[first : first + tray, place] = settings[first, place]
-    return Table(chosen.counts, settings), list(range(len(order)))
+    return Table(chosen.counts, settings)
