@@ -2,7 +2,7 @@
 
 It is right where a response has steps (process windows, printed lattices), where Gaussian
 processes smooth too much. Bagging and random splits after Breiman (2001) and Geurts et al.
-(2006): of twice as many random cuts as there are inputs, each node takes the best.
+(2006): of some random cuts, each node takes the best.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-TREES, DEPTH = 30, 7
+TREES, DEPTH, TRIES = 24, 7, 1  #: trees, levels, cuts tried per input and node
 
 
 class Forest:
@@ -52,7 +52,7 @@ class Forest:
         active = np.flatnonzero(count >= 2)
         order, first = np.argsort(group, kind="stable"), np.concatenate([[0], np.cumsum(count)[:-1]])
         best, feature, cut = np.full(groups, -np.inf), np.zeros(groups, int), np.full(groups, np.inf)
-        for _ in range(2 * width):
+        for _ in range(TRIES * width):
             f, c = self.rng.integers(0, width, groups), np.full(groups, np.inf)
             pair, share = self.rng.random((2, len(active))), self.rng.random(len(active))
             one, two = (order[first[active] + (p * count[active]).astype(int)] for p in pair)

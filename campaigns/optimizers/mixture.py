@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 EACH = 40  #: up to so many rows, hyperparameters are fitted for every new one
 LONGEST = 50  #: rows between two fits at most
-FIT_ON = 120  #: rows on which hyperparameters are fitted: the best half and a random rest
+FIT_ON = 100  #: rows on which hyperparameters are fitted: the best half and a random rest
 MOST = 1000  #: rows that a process holds: beyond, the best half and a random rest
 ANCHORS = (8, 12, 16, 24, 32, 48, 64, 96, 144, 216, 324, 486, 729, 1093, 1640, 2460, 3690)
 TAIL = 2.0  #: robust standard deviations below the median beyond which values are pulled in
