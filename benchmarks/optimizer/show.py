@@ -1,0 +1,3 @@
+"""stub."""
+def show(results, figures, ours):
+    print(len(results.rows))
