@@ -19,12 +19,14 @@ from benchmarks.optimizer import harness
 from benchmarks.optimizer.figures import FIGURES, measure, module
 from benchmarks.optimizer.results import Results, Run
 
+
 def options() -> argparse.Namespace:
     """What the user asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "out" / "optimizer.jsonl")
     parser.add_argument("--only", default="all", help=f"figures: {','.join(FIGURES)}")
     parser.add_argument("--peers", default="all", help="peers, labctl among them")
+    parser.add_argument("--problems", default="", help='words of which a problem has one: "q4 a,q4 b", "oer"')
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
@@ -40,7 +42,8 @@ def missing_runs(chosen: argparse.Namespace, results: Results) -> list[Run]:
     for figure in figures(chosen):
         peers = module(figure).DEFAULT if chosen.peers == "all" else tuple(chosen.peers.split(","))
         found += [run for run in module(figure).wanted(figure, peers, seeds) if run not in results.rows]
-    return found
+    words = chosen.problems.split(",")
+    return [run for run in found if any(word in run.problem for word in words)]
 
 
 def figures(chosen: argparse.Namespace) -> list[str]:

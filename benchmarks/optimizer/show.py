@@ -1,3 +1,5 @@
 """stub."""
+
+
 def show(results, figures, ours):
     print(len(results.rows))
