@@ -62,8 +62,9 @@ def carry_out(runs: list[Run], results: Results, jobs: int) -> None:
         for run, future in under_way(processes, runs, jobs, absent):
             error = future.exception()
             if isinstance(error, ModuleNotFoundError):
+                if run.peer not in absent:
+                    say(f"{run.peer} is left out: {error.name} is not installed (make bench-peers)")
                 absent.add(run.peer)
-                say(f"{run.peer} is left out: {error.name} is not installed (make bench-peers)")
             elif error is not None:
                 say(f"{run.figure} {run.peer} {run.problem} {run.seed} failed: {error!r}")
             else:

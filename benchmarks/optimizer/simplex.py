@@ -23,7 +23,7 @@ PEERS = {
     "optuna-tpe": "optuna-tpe",
     "bo-norm": "benchmarks.optimizer.starts:PlainSimplex",
     "baybe": "benchmarks.optimizer.starts:BayBESimplex",
-    "ax": "ax",
+    "ax": "benchmarks.optimizer.starts:AxSimplex",
 }
 DEFAULT = tuple(p for p in PEERS if p not in ("ax", "labctl-many"))
 FEW = {"baybe": 5, "ax": 2}  #: peers too slow for all seeds

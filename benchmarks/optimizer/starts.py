@@ -97,3 +97,25 @@ class BayBESimplex(simplex.BayBES):
     def tell(self, xs: Sequence[Array], ys: Sequence[float]) -> None:
         if len(xs):
             super().tell(xs, ys)
+
+
+class AxSimplex(simplex.AxS):
+    """A sum constraint; while it designs its start it hands out one composition at a time."""
+
+    def __init__(self, d: int, seed: int) -> None:
+        super().__init__(d, seed)
+        self.known = 0
+
+    def tell(self, xs: Sequence[Array], ys: Sequence[float]) -> None:
+        self.known += len(xs)
+        super().tell(xs, ys)
+
+    def ask(self, q: int) -> list[Array]:
+        if self.known >= INIT_POINTS:
+            return list(super().ask(q))
+        out, opened = [], []
+        for _ in range(q):
+            out += super().ask(1)
+            opened += self.open
+        self.open = opened
+        return out
