@@ -5,7 +5,15 @@ BIN    := $(VENV)/bin
 DEMO   ?= demo-lab
 JOBS   ?= 2
 
-.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best clean
+# make bench-optimizer: where the peers are installed, and what is measured (SEEDS, PEERS, ONLY, OUT, BENCH_JOBS)
+BENCH_VENV ?= ../labctl-peers
+BENCH_JOBS ?= 1
+SEEDS      ?= 30
+PEERS      ?= all
+ONLY       ?= all
+OUT        ?= benchmarks/out/optimizer.jsonl
+
+.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -55,6 +63,17 @@ bench-memory: $(VENV)/.dev
 
 bench-best: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_best
+
+# Measures what is missing in OUT, then prints every table; a peer that is not installed is left out.
+bench-optimizer: $(VENV)/.dev
+	@python=$(BIN)/python; if [ -x $(BENCH_VENV)/bin/python ]; then python=$(BENCH_VENV)/bin/python; fi; \
+	nice "$$python" -W ignore -m benchmarks.optimizer --out $(OUT) --seeds $(SEEDS) --peers $(PEERS) --only $(ONLY) --jobs $(BENCH_JOBS)
+
+bench-peers:  ## the environment of the peers; torch first and exactly so, before anything else asks for another
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/pip install -q torch==2.13.0
+	@$(BENCH_VENV)/bin/pip install -q botorch==0.18.1 baybe==0.15.0 ax-platform==1.3.1 optuna==5.0.0
+	@$(BENCH_VENV)/bin/pip install -q -c constraints.txt -e .
 
 clean:
 	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
