@@ -73,6 +73,7 @@ def spread_out(study: Study, taken: Sequence[Candidate], n: int) -> list[Proposa
             break
         candidate = study.grid.candidate(table, at)
         if candidate not in made:
+            made.add(candidate)  # a list may name it twice
             found.append(Proposal(candidate=candidate, reason="space filling"))
         gap = np.minimum(gap, ((points - points[at]) ** 2).sum(axis=1))
         gap[at] = -np.inf
