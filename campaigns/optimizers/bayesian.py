@@ -25,7 +25,7 @@ from campaigns.optimizer import (
     Proposal,
 )
 from campaigns.optimizers.decision import Decision
-from campaigns.optimizers.design import default_initial, initial_design, spread_out
+from campaigns.optimizers.design import default_initial, initial_design, on_tray, spread_out
 from campaigns.optimizers.earlier import features
 from campaigns.optimizers.explain import explanation, leave_one_out, outliers, outlook
 from campaigns.optimizers.knowledge import FEWEST, Knowledge
@@ -99,10 +99,11 @@ class BayesianOptimizer:
             taken += [p.candidate for p in found]
             measured = [o for o in known if o.value is not None]
             if len(found) < n and len(measured) < FEWEST:
-                return found + spread_out(study, taken, n - len(found))
+                places = self._shared_places(space)
+                return spread_out(study, taken, found, n, tray=self.tray, shared=places)
             if len(found) < n:
                 knowledge = Knowledge(study, objective, known)
-                found += self._decided(knowledge, [*waiting, *(p.candidate for p in found)], n - len(found))
+                found = self._decided(knowledge, waiting, found, n)
         return found
 
     def _designed(self, study: Study, taken: Sequence[Candidate], n: int) -> list[Proposal]:
@@ -114,19 +115,23 @@ class BayesianOptimizer:
         wanted, places = max(wanted, len(taken) + size), self._shared_places(study.space)
         return initial_design(study, wanted, taken, size, tray=self.tray, shared=places)
 
-    def _decided(self, knowledge: Knowledge, waiting: Sequence[Candidate], n: int) -> list[Proposal]:
+    def _decided(
+        self, knowledge: Knowledge, waiting: Sequence[Candidate], designed: Sequence[Proposal], n: int
+    ) -> list[Proposal]:
         """The candidates that the model wants, one after the other, each believed before the next."""
-        space = knowledge.study.space
+        space, shared = knowledge.study.space, self._shared_places(knowledge.study.space)
+        found = list(designed)
         decision = Decision(
             knowledge,
-            waiting,
+            [*waiting, *(p.candidate for p in found)],
             budget=self.budget,
             prices=self.prices,
-            shared=self._shared_places(space),
+            shared=shared,
             tray=self.tray,
+            given=len(found),
+            fixed=on_tray(knowledge.study, found, self.tray, shared),
             replicates=space.pool is None if self.replicates is None else self.replicates,
         )
-        found: list[Proposal] = []
         while len(found) < n and (proposal := decision.next()) is not None:
             found.append(proposal)
         decision.forget()

@@ -41,6 +41,8 @@ class Decision:
         What candidates cost, if that matters.
     shared, tray
         Places of the settings that all of one tray have in common; places of a tray.
+    given, fixed
+        How many candidates of this round there are already; the settings of the tray that the last lies on.
     replicates
         Whether a candidate may be made again where that helps most.
     """
@@ -54,6 +56,8 @@ class Decision:
         prices: Prices | None = None,
         shared: Sequence[int] = (),
         tray: int = 1,
+        given: int = 0,
+        fixed: dict[int, float] | None = None,
         replicates: bool = False,
     ) -> None:
         self.knowledge, self.study, self.objective = knowledge, knowledge.study, knowledge.objective
@@ -61,9 +65,9 @@ class Decision:
         self.price = knowledge.price(prices) if prices is not None else None
         self.taken = [o.candidate for o in knowledge.known] + list(waiting)
         self.closed = set(self.study.grid.table(self.taken).keys)
-        self.given = 0
+        self.given = given
         self.to_believe: Array | None = None
-        self.fixed: dict[int, float] = {}
+        self.fixed = dict(fixed or {})
         self.marks = {q: m.mark() for q, m in knowledge.models.items()}
         if waiting:
             self.to_believe = self.study.grid.raw(self.study.grid.table(waiting))

@@ -48,7 +48,23 @@ def initial_design(
     if tray > 1 and study.space.pool is None:
         chosen = in_trays(chosen, tray, shared)
     found = dict.fromkeys(study.grid.candidate(chosen, i) for i in range(len(chosen)))
-    return [Proposal(candidate=c, reason="initial design") for c in found if c not in made]
+    first = [Proposal(candidate=c, reason="initial design") for c in found if c not in made]
+    if tray > 1 and shared and study.space.pool is not None:
+        return _around_each(study, first, list(taken), n, tray, shared)
+    return first
+
+
+def _around_each(
+    study: Study, first: Sequence[Proposal], taken: Sequence[Candidate], n: int, tray: int, shared: Sequence[int]
+) -> list[Proposal]:
+    """Trays of a list: each begins with a typical candidate, others with its shared settings fill it."""
+    found: list[Proposal] = []
+    for proposal in first:
+        if len(found) >= n or len(found) % tray:
+            break
+        if proposal.candidate not in {p.candidate for p in found}:
+            found = spread_out(study, taken, [*found, proposal], min(n, len(found) + tray), tray=tray, shared=shared)
+    return [Proposal(candidate=p.candidate, reason="initial design") for p in found]
 
 
 def _recommended(study: Study, table: Table) -> list[int]:
@@ -57,9 +73,38 @@ def _recommended(study: Study, table: Table) -> list[int]:
     return [int(np.argmax(feature(raw))) for feature in study.features]
 
 
-def spread_out(study: Study, taken: Sequence[Candidate], n: int) -> list[Proposal]:
-    """Candidates far from all others (Gonzalez 1985), for when there is nothing to learn from yet."""
-    made, table = set(taken), _table(study)
+def spread_out(
+    study: Study,
+    taken: Sequence[Candidate],
+    found: Sequence[Proposal],
+    n: int,
+    *,
+    tray: int = 1,
+    shared: Sequence[int] = (),
+) -> list[Proposal]:
+    """What was found, and up to `n` in all candidates far from all others: for when there is nothing to learn from yet."""
+    whole = list(found)
+    while len(whole) < n:
+        fixed = on_tray(study, whole, tray, shared)
+        room = n - len(whole) if not shared else min(n - len(whole), tray - len(whole) % tray) if fixed else 1
+        more = _far(study, [*taken, *(p.candidate for p in whole)], room, fixed)
+        if not more:
+            break
+        whole += more
+    return whole
+
+
+def on_tray(study: Study, found: Sequence[Proposal], tray: int, shared: Sequence[int]) -> dict[int, float]:
+    """Settings of the tray that the last of some proposals lies on, by place, while there is room on it."""
+    if len(found) % tray == 0:
+        return {}
+    settings = study.grid.table([found[-1].candidate]).settings[0]
+    return {place: float(settings[place]) for place in shared}
+
+
+def _far(study: Study, taken: Sequence[Candidate], n: int, fixed: dict[int, float]) -> list[Proposal]:
+    """Candidates with these settings, each far from all before (Gonzalez 1985)."""
+    made, table = set(taken), _with_settings(study, _table(study), fixed)
     see = study.views["fractions"]
     points = see(study.grid.raw(table))
     anchors = see(study.grid.raw(study.grid.table(list(taken)))) if taken else points.mean(axis=0)[None]
@@ -73,10 +118,27 @@ def spread_out(study: Study, taken: Sequence[Candidate], n: int) -> list[Proposa
             break
         candidate = study.grid.candidate(table, at)
         if candidate not in made:
+            made.add(candidate)  # a list may name it twice
             found.append(Proposal(candidate=candidate, reason="space filling"))
         gap = np.minimum(gap, ((points - points[at]) ** 2).sum(axis=1))
         gap[at] = -np.inf
     return found
+
+
+def _with_settings(study: Study, table: Table, fixed: dict[int, float]) -> Table:
+    """Those of a list that have these settings; those of a space, moved to them."""
+    if not fixed:
+        return table
+    if study.space.pool is None:
+        settings = table.settings.copy()
+        for place, value in fixed.items():
+            settings[:, place] = value
+        return distinct(Table(table.counts, settings))
+    pool = study.space.pool
+    rows = np.flatnonzero(np.all([pool.settings[:, place] == value for place, value in fixed.items()], axis=0))
+    if len(rows) > DRAWS:
+        rows = generator(study.seed, "tray draws").choice(rows, DRAWS, replace=False)
+    return Table(pool.counts[rows], pool.settings[rows])
 
 
 def representatives(points: Array, size: int, rng: np.random.Generator) -> list[int]:

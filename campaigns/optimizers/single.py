@@ -22,7 +22,7 @@ class SingleProcess:
     blocks are not used.
     """
 
-    blocks = False
+    blocks = tail = False
 
     def __init__(self, view: View, seed: int) -> None:
         self.process: Any = plain_process(view, seed)
