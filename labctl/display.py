@@ -65,6 +65,17 @@ CANDIDATES = [
     Column("campaign", "campaign", rank=4),
     Column("origin", "origin", rank=3),
 ]
+EXPLANATIONS = [
+    Column("subject", "subject"),
+    Column("reason", "reason"),
+    Column("predicted", "predicted"),
+    Column("predicted_u", "+-"),
+    Column("gain", "gain"),
+    Column("chance", "chance"),
+    Column("measured", "measured"),
+    Column("measured_u", "+-"),
+    Column("unit", "unit"),
+]
 SAMPLES = [
     Column("id", "id", rank=0),
     Column("experiment", "experiment", rank=1),
@@ -426,6 +437,21 @@ def show_quality(quality: Quality | None, unit: str) -> None:
 
         label = "predicted without itself"
         print(scatter(quality.measured, quality.predicted, f"measured {unit}".rstrip(), label, width=plot_width()))
+
+
+def show_explanation(lines: Sequence[str], row: Row) -> None:
+    """Why a candidate: sentences, then the slice through what matters most."""
+    tty = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if tty else 10_000
+    for line in lines:
+        print(textwrap.fill(clean(line), width, subsequent_indent=" " * 11))
+    matters = next(iter(row["importance"]))
+    one = next(s for s in row["slices"] if s["name"] == matters)
+    if tty and not isinstance(one["here"], str):
+        from labctl.report.terminal import slice_plot
+
+        label = f"{row['quantity']} [{row['unit']}]"
+        print(slice_plot(one["at"], one["mean"], one["sd"], one["here"], matters, label, width=plot_width()))
 
 
 def plot_width() -> int:

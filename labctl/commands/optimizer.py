@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labctl.options import Format, OutputOption, group
+from labctl.options import Format, LabOption, OutputOption, database, group, open_lab
 
 if TYPE_CHECKING:
     from campaigns.quality import Quality
@@ -95,6 +95,47 @@ def replay(
     if people:
         show_replay(done.rows, done.heading)
         show_quality(done.quality, done.about["unit"])
+
+
+@app.command(epilog="Example: labctl optimizer explain C-0001 S-00012")
+def explain(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="C-0001, last, or a campaign file.")],
+    sample: Annotated[
+        str | None, typer.Argument(metavar="[SAMPLE]", help="S-00012; else the proposal that would come next.")
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option("--history", help="With a campaign file: CSV of what was measured.")
+    ] = None,
+    row: Annotated[int | None, typer.Option("--row", min=1, help="With --history: explain this row of it.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Also write all slices.")] = None,
+    lab: LabOption = None,
+    output: OutputOption = Format.table,
+) -> None:
+    """Say why a candidate was proposed: prediction, doubt, gain, neighbours, limits, what matters."""
+    from labctl import explaining
+    from labctl.display import EXPLANATIONS, show_explanation
+    from labctl.emit import emit
+    from labctl.replaying import plottable
+
+    if plot is not None:
+        plottable(plot)
+    if history is not None:
+        found = explaining.of_table(Path(campaign), history, row)
+    else:
+        from materials_db import glance
+
+        path = database(lab)
+        wanted = glance.resolve(path, "S", sample) if sample else None
+        found = explaining.of_sample(open_lab(lab), glance.resolve(path, "C", campaign), wanted)
+    about = explaining.as_row(found)
+    if plot is not None:
+        from labctl.report.figures import slices
+
+        slices(about["slices"], f"{about['quantity']} [{about['unit']}]").savefig(plot, dpi=150)
+    if output is not Format.table:
+        emit([about], EXPLANATIONS, output, kind="explanations", id="subject")
+    else:
+        show_explanation(explaining.in_words(found), about)
 
 
 @app.command(epilog="Example: labctl optimizer columns data.csv --objective conductivity > campaign.toml")

@@ -292,3 +292,27 @@ def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_title(title)
     axes.legend(loc="upper left", frameon=False)
     return figure
+
+
+def slices(about: Sequence[Mapping[str, Any]], label: str) -> Figure:
+    """Predictions along each component and setting through one candidate, with two standard deviations."""
+    from matplotlib.figure import Figure
+
+    across = min(3, len(about))
+    down = -(-len(about) // across)
+    figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
+    for axes, one in zip(figure.subplots(down, across, squeeze=False, sharey=True).ravel(), about, strict=False):
+        named = isinstance(one["at"][0], str)
+        at = range(len(one["at"])) if named else one["at"]
+        low, high = ([m + sign * 2 * s for m, s in zip(one["mean"], one["sd"], strict=True)] for sign in (-1, 1))
+        axes.plot(at, one["mean"], color=BLUE, marker="o" if named else None)
+        axes.fill_between(at, low, high, color=BLUE, alpha=0.15, linewidth=0)
+        axes.axvline(one["at"].index(one["here"]) if named else one["here"], color=ORANGE, linestyle="--")
+        if named:
+            axes.set_xticks(list(at), one["at"])
+        axes.set_xlabel(one["name"])
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in figure.axes[len(about) :]:
+        axes.set_visible(False)
+    figure.supylabel(label)
+    return figure

@@ -92,3 +92,33 @@ def scatter(
     drawn = str(plotext.build())
     plotext.clear_figure()
     return "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())
+
+
+def slice_plot(
+    at: Sequence[float],
+    mean: Sequence[float],
+    sd: Sequence[float],
+    here: float,
+    xlabel: str,
+    label: str,
+    *,
+    width: int = 76,
+    height: int = 14,
+) -> str:
+    """A prediction along one line, with two standard deviations on either side and the place of a candidate."""
+    import plotext
+
+    low, high = ([m + sign * 2 * s for m, s in zip(mean, sd, strict=True)] for sign in (-1, 1))
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, height)
+    plotext.plot(list(at), list(mean), marker="hd", label="predicted")
+    for edge in (low, high):
+        plotext.scatter(list(at), edge, marker=".")
+    nearest = min(range(len(at)), key=lambda i: abs(at[i] - here))
+    plotext.scatter([at[nearest]], [mean[nearest]], marker="o", label="candidate")
+    plotext.xlabel(xlabel)
+    plotext.title(label)
+    drawn = str(plotext.build())
+    plotext.clear_figure()
+    return "\n".join(line.rstrip() for line in ESCAPES.sub("", drawn).splitlines())
