@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from campaigns import budget, planning, results
 from campaigns.engine import Json
 from campaigns.history import History
-from campaigns.optimizer import Optimizer, Proposal
+from campaigns.optimizer import Foresees, Optimizer, Proposal
 from campaigns.plan import Plan
 from campaigns.turns import Turns
 from instruments.clock import Clock
@@ -21,6 +21,7 @@ from materials_db.store import MaterialsStore, Transaction
 T = TypeVar("T")
 ACTOR = "labctl"
 PAUSED = "paused by request"
+FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
 
@@ -97,6 +98,7 @@ class Bench:
         """What to make next: proposals, or why to end once nothing is in flight."""
         campaign, plan, history, prices = await self.transact(self._state, campaign_id)
         why = self._stop(campaign, plan, history)
+        why = why or await self.offload(lambda: self._near_enough(campaign_id, plan, history))
         sizes = () if why else batches(plan, history.used.experiments, len(flying))
         if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
@@ -138,11 +140,25 @@ class Bench:
         )
         return ("done", reason) if reason else None
 
+    def _near_enough(self, campaign_id: str, plan: Plan, history: History) -> tuple[str, str] | None:
+        """State and reason to end with once the best possible is hardly better, None to go on."""
+        optimizer, known = self._optimizer(campaign_id, plan), history.known
+        enough = sum(o.value is not None for o in known) >= FEWEST_TO_STOP
+        if plan.within is None or not enough or not isinstance(optimizer, Foresees):
+            return None
+        outlook = optimizer.outlook(plan.space, plan.objective, known, plan.seed)
+        reason = budget.near_enough(plan.within, plan.probability, outlook, plan.objective.unit)
+        return ("done", reason) if reason else None
+
+    def _optimizer(self, campaign_id: str, plan: Plan) -> Optimizer:
+        """Kept while the campaign runs: it remembers what it has fitted."""
+        if campaign_id not in self._optimizers:
+            self._optimizers[campaign_id] = self.optimizer(plan)
+        return self._optimizers[campaign_id]
+
     def _ask(self, campaign_id: str, plan: Plan, history: History, sizes: Sequence[int]) -> list[list[Proposal]]:
         """One batch after the other, each in the light of those before it."""
-        if campaign_id not in self._optimizers:  # kept while the campaign runs: it remembers what it has fitted
-            self._optimizers[campaign_id] = self.optimizer(plan)
-        optimizer, known, pending = self._optimizers[campaign_id], history.known, history.pending
+        optimizer, known, pending = self._optimizer(campaign_id, plan), history.known, history.pending
         found: list[list[Proposal]] = []
         for size in sizes:
             batch = optimizer.propose(plan.space, plan.objective, known, pending, size, plan.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from campaigns.optimizer import Objective, Observation
+from campaigns.optimizer import Objective, Observation, Outlook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +129,11 @@ def nothing_to_gain(threshold: float | None, patience: int, gains: Sequence[floa
     if all(g is not None and g < threshold for g in last):
         return f"the last {patience} proposals each promised an improvement below {threshold:g}"
     return None
+
+
+def near_enough(within: float, probability: float, outlook: Outlook, unit: str) -> str | None:
+    """Whether the best possible is hardly better than what was found, in words; None when it may well be."""
+    sure = outlook.within(within)
+    if sure < probability:
+        return None
+    return f"with {sure:.0%} probability the best possible is at most {within:g} {unit} better than what was found"

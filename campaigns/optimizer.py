@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from campaigns.candidate import Candidate
 
@@ -237,7 +237,14 @@ class Explanation:
     others: Mapping[str, Measured]  #: predictions of further properties
 
 
-class Explains(Protocol):
+@runtime_checkable
+class Foresees(Protocol):
+    """An optimizer that can say what may still be gained."""
+
+    def outlook(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Outlook: ...
+
+
+class Explains(Foresees, Protocol):
     """What an optimizer with a model can say beside its proposals."""
 
     def leave_one_out(
@@ -248,8 +255,6 @@ class Explains(Protocol):
         self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
     ) -> dict[int, float]:
         """Observations far from what all others say: number -> residual in standard deviations."""
-
-    def outlook(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Outlook: ...
 
     def explain(
         self,

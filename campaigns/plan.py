@@ -32,6 +32,8 @@ class Plan:
     stop_at_target: bool
     gain_threshold: float | None
     patience: int
+    within: float | None = None  #: stop when the best possible is at most so much better ...
+    probability: float = 0.8  #: ... with this probability
     model: Literal["mixture", "single-gp"] = "mixture"
     coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
     tray: int = 1  #: experiments that are made together
@@ -67,6 +69,8 @@ class Plan:
             stop_at_target=spec.stop.at_target,
             gain_threshold=spec.stop.expected_improvement,
             patience=spec.stop.patience,
+            within=spec.stop.within,
+            probability=spec.stop.probability,
             model=spec.optimizer.model,
             coordinates=spec.optimizer.coordinates,
             tray=tray.size if tray else 1,

@@ -225,6 +225,8 @@ class StopSection(Section):
     at_target: bool = True
     expected_improvement: float | None = Field(None, ge=0)
     patience: int = Field(5, ge=1, strict=True)
+    within: float | None = Field(None, gt=0)  #: stop when the best possible is at most so much better ...
+    probability: float = Field(0.8, gt=0, lt=1)  #: ... with this probability
 
 
 class TraySection(Section):
@@ -311,14 +313,15 @@ class Spec(Section):
     @model_validator(mode="before")
     @classmethod
     def _improvement_unit(cls, data: Any, info: ValidationInfo) -> Any:
-        """The threshold of [stop] is written in the objective's unit."""
+        """The thresholds of [stop] are written in the objective's unit."""
         if not isinstance(data, dict) or (info.context and info.context.get("stored")):
             return data
         stop, objective = data.get("stop"), data.get("objective")
-        if isinstance(stop, dict) and "expected_improvement" in stop and isinstance(objective, dict):
-            unit = objective.get("unit")
-            read = quantity(stop["expected_improvement"], unit if isinstance(unit, str) else "", difference=True)
-            return {**data, "stop": {**stop, "expected_improvement": read}}
+        if isinstance(stop, dict) and isinstance(objective, dict):
+            unit = objective["unit"] if isinstance(objective.get("unit"), str) else ""
+            told = {k: stop[k] for k in ("expected_improvement", "within") if k in stop}
+            read = {k: quantity(text, unit, difference=True) for k, text in told.items()}
+            return {**data, "stop": {**stop, **read}}
         return data
 
     @classmethod
@@ -466,7 +469,12 @@ class Spec(Section):
         beyond += ["limits"] if self.limits else []
         beyond += ["prior_campaigns"] if o.prior_campaigns else []
         beyond += ["cost.aware"] if self.cost.aware else []
-        if o.name not in OUTSIDE or not beyond:
+        beyond += ["stop.within"] if self.stop.within is not None else []
+        if self.stop.within is not None and (self.objectives or self.objective.goal not in ("best", "many")):
+            return [Fault(message="only a single objective to maximize or minimize has a best", key="stop.within")]
+        if o.name == "random" and self.stop.within is not None:
+            beyond = ["stop.within"]
+        elif o.name not in OUTSIDE or not beyond:
             return []
         return [
             Fault(

@@ -187,8 +187,10 @@ def candidate_columns(rows: Sequence[Row]) -> list[Column]:
     return [c for c in CANDIDATES if c.key not in special - told]
 
 
-def show_campaign(row: Row, experiments: Sequence[Row], candidates: Sequence[Row] = ()) -> None:
-    """The page of one campaign, with its convergence."""
+def show_campaign(
+    row: Row, experiments: Sequence[Row], candidates: Sequence[Row] = (), says: Sequence[str] = ()
+) -> None:
+    """The page of one campaign, with what its model says and its convergence."""
     say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
     show_wanted(row)
     total = f" of {row['budget']}" if row["budget"] else ""
@@ -204,6 +206,8 @@ def show_campaign(row: Row, experiments: Sequence[Row], candidates: Sequence[Row
     if row["best_distance"] is not None:
         say(f"  distance    {row['best_distance']:.3g} {row['unit']} from {row['aimed_at']} {row['unit']}")
     show_front(candidates)
+    for line in says:
+        say(f"  {line}")
     if row["origin"] == "simulated":
         say("  origin      SIMULATED: no real machine was involved")
     show_convergence(row, experiments)

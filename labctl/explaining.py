@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.candidate import Candidate
 from campaigns.history import History, candidate_of
-from campaigns.optimizer import Explanation, Observation
+from campaigns.optimizer import Explanation, Observation, Outlook
 from campaigns.plan import Plan
 from labctl import wiring
 from labctl.errors import UsageError
@@ -145,6 +145,24 @@ def history(tx: Transaction, plan: Plan, campaign_id: str, until: db.Candidate |
 def sample_names(tx: Transaction, campaign_id: str) -> dict[int, str]:
     """Id of the sample of each experiment."""
     return {e.number: str(e.plan["sample_id"]) for e in tx.find(db.Experiment, campaign_id=campaign_id)}
+
+
+def what_the_model_says(lab: Lab, campaign_id: str, samples: Mapping[int, str]) -> list[str]:
+    """What may still be gained in a campaign, and results that are hard to believe, in words."""
+    with lab.store.transaction() as tx:
+        left, doubted = wiring.outlook(tx, campaign_id), wiring.outliers(tx, campaign_id)
+        unit = Plan.of(tx.get(db.Campaign, campaign_id)).objective.unit
+    lines = [] if left is None else [f"left        {sentence(left, unit)}"]
+    named = [f"{samples.get(n, f'#{n}')} ({z:+.1f} sd)" for n, z in sorted(doubted.items())]
+    return lines + ([f"outliers    {', '.join(named)}: far from what all others say; worth a look"] if named else [])
+
+
+def sentence(left: Outlook, unit: str) -> str:
+    """What may still be gained."""
+    return (
+        f"the next experiment promises {left.gain:.2g} {unit}; with 80 % probability the best possible"
+        f" is within {left.distance(0.8):.2g} {unit} of the best found"
+    )
 
 
 def as_row(e: Explained) -> dict[str, Any]:

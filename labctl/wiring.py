@@ -13,7 +13,7 @@ from labctl.labfile import LabFile
 if TYPE_CHECKING:
     from campaigns.bench import Bench
     from campaigns.engines.durable import DurableEngine
-    from campaigns.optimizer import Optimizer
+    from campaigns.optimizer import Observation, Optimizer, Outlook
     from campaigns.optimizers.bayesian import BayesianOptimizer
     from campaigns.plan import Plan
     from instruments.clock import Clock
@@ -204,19 +204,36 @@ def without_trays(plan: Plan) -> Optimizer:
 
 def outliers(tx: Transaction, campaign_id: str) -> dict[int, float]:
     """Experiments whose results the campaign's model finds hard to believe, and by how many standard deviations."""
+    plan, known = learned(tx, campaign_id)
+    if plan is None or len(known) < FEWEST_FOR_DOUBT:
+        return {}
+    return bayesian(plan).outliers(plan.space, plan.objective, known, plan.seed)
+
+
+def outlook(tx: Transaction, campaign_id: str) -> Outlook | None:
+    """What may still be gained; None where there is no single best, or nothing to judge it by."""
+    plan, known = learned(tx, campaign_id)
+    if plan is None or len(known) < FEWEST_FOR_DOUBT:
+        return None
+    if plan.objective.others or plan.objective.goal not in ("best", "many"):
+        return None
+    return bayesian(plan).outlook(plan.space, plan.objective, known, plan.seed)
+
+
+def learned(tx: Transaction, campaign_id: str) -> tuple[Plan | None, list[Observation]]:
+    """A campaign's plan and what it measured; no plan where its optimizer has no model."""
     from campaigns.history import History
     from campaigns.plan import Plan
     from materials_db import records as db
 
     record = tx.get(db.Campaign, campaign_id)
     if record.spec.get("optimizer", {}).get("name") != "bayesian":
-        return {}
+        return None, []
     plan = Plan.of(record)
     history = History(campaign_id, plan.objective)
     history.refresh(tx)
-    if sum(o.value is not None for o in history.known) < FEWEST_FOR_DOUBT:
-        return {}
-    return bayesian(plan).outliers(plan.space, plan.objective, history.known, plan.seed)
+    found = history.known
+    return plan, found if sum(o.value is not None for o in found) >= FEWEST_FOR_DOUBT else []
 
 
 def missing_library(optimizer: str) -> str:

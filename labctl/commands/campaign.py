@@ -100,7 +100,12 @@ def show(campaign: CampaignArgument, lab: LabOption = None, output: OutputOption
     if output is not Format.table:
         emit([row], CAMPAIGNS, output, kind="campaigns")
     else:
-        show_campaign(row, glance.experiments(path, id), glance.candidates(path, id))
+        from labctl.explaining import what_the_model_says
+
+        experiments = glance.experiments(path, id)
+        samples = {e["number"]: e["sample"] for e in experiments}
+        says = what_the_model_says(open_lab(lab), id, samples) if row["done"] else []
+        show_campaign(row, experiments, glance.candidates(path, id), says)
 
 
 @app.command(epilog="Example: labctl campaign report C-0001")
@@ -111,12 +116,15 @@ def report(
 ) -> None:
     """Write one self-contained HTML file about a campaign."""
     from labctl.errors import short_path
+    from labctl.explaining import sentence
     from labctl.report.html import write_report
-    from labctl.wiring import outliers
+    from labctl.wiring import outliers, outlook
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
     opened = open_lab(lab)
     with opened.store.transaction() as tx:
-        path = write_report(tx, id, out or opened.folder / "reports", outliers(tx, id))
+        left = outlook(tx, id)
+        words = sentence(left, glance.campaign(database(lab), id)["unit"]) if left else ""
+        path = write_report(tx, id, out or opened.folder / "reports", outliers(tx, id), words)
     print(f"wrote {short_path(path)}")

@@ -13,8 +13,14 @@ from labctl.report.data import Line, ReportData, gather
 from materials_db.store import Transaction
 
 
-def write_report(tx: Transaction, campaign_id: str, folder: Path, outliers: Mapping[int, float] | None = None) -> Path:
-    """Write the report of one campaign; its path.
+def write_report(
+    tx: Transaction,
+    campaign_id: str,
+    folder: Path,
+    outliers: Mapping[int, float] | None = None,
+    left: str = "",
+) -> Path:
+    """Write the report of one campaign; its path. `left` says what may still be gained.
 
     The file needs nothing from outside: style and figures are in it. The same data give
     the same bytes.
@@ -22,11 +28,11 @@ def write_report(tx: Transaction, campaign_id: str, folder: Path, outliers: Mapp
     data = gather(tx, campaign_id, outliers)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{data.campaign.id}.html"
-    path.write_text(render(data), encoding="utf-8")
+    path.write_text(render(data, left), encoding="utf-8")
     return path
 
 
-def render(data: ReportData) -> str:
+def render(data: ReportData, left: str = "") -> str:
     """The page."""
     from jinja2 import Environment, select_autoescape
 
@@ -35,7 +41,7 @@ def render(data: ReportData) -> str:
     )
     environment.filters |= {"clean": clean, "moment": lambda t: f"{t:%Y-%m-%d %H:%M}" if t else "-"}
     template = environment.from_string(files("labctl.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.render(**context(data))
+    return template.render(**context(data), left=left)
 
 
 def context(data: ReportData) -> dict[str, Any]:
