@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo-lab
 JOBS   ?= 2
+N      ?= 10000
 
-.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best clean
+.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -23,7 +24,7 @@ demo: $(VENV)/.run  ## a self-driving lab finds a battery electrolyte, in accele
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh "$(DEMO)"
 
 test: $(VENV)/.dev  ## all tests
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 check: format lint types imports test  ## what must hold before anything lands
 
@@ -55,6 +56,9 @@ bench-memory: $(VENV)/.dev
 
 bench-best: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_best
+
+soak-optimizer: $(VENV)/.dev  ## random campaigns, many: make soak-optimizer N=10000 JOBS=2
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JOBS=$(JOBS) $(BIN)/python -m benchmarks.soak_optimizer $(N)
 
 clean:
 	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
