@@ -9,7 +9,7 @@ import pytest
 
 from tests.campaigns.optimizers.random_cases import violations
 
-CASES, EACH = 120, 10
+CASES, EACH = 60, 5
 
 
 @pytest.mark.parametrize("first", range(0, CASES, EACH))
