@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REJECTION = 4000  #: draws after which constraints count as too narrow for rejection
 SOLVED = 24  #: compositions found by integer programmes, from which others are reached
+NEARLY = 0.5  #: share by which the distance of such a composition may exceed the smallest
 WALKS, MOVES = 12, 60  #: rounds of that; smallest moves kept
 
 
@@ -199,9 +200,10 @@ class Drawing:
         return primitive[np.argsort(np.abs(primitive).sum(axis=1), kind="stable")[:MOVES]]
 
     def nearest(self, at: Any) -> tuple[int, ...] | None:
-        """A composition that meets everything, nearest to `at` in steps moved; None when there is none.
+        """A composition that meets everything, near `at` in steps moved; None when there is none.
 
-        Decided exactly, by branch and bound (HiGHS, through scipy).
+        By branch and bound (HiGHS, through scipy). Whether there is one is decided exactly; that
+        it is the nearest of all need not be proved, which took some spaces hours.
         """
         import numpy as np
         from scipy.optimize import Bounds, LinearConstraint, milp
@@ -238,6 +240,7 @@ class Drawing:
                 np.concatenate([np.full(k, float(self.steps)), np.ones(k), np.full(k, np.inf)]),
             ),
             integrality=np.concatenate([np.ones(2 * k), np.zeros(k)]),
+            options={"mip_rel_gap": NEARLY, "presolve": False},  # presolved, HiGHS prints to stdout
         )
         if solution.x is None:
             return None

@@ -1,0 +1,250 @@
+"""What is wanted is the user's choice, and each choice is seen in what is proposed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from campaigns.candidate import Candidate
+from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit, Prices
+from campaigns.optimizers.bayesian import BayesianOptimizer
+from campaigns.optimizers.random_search import RandomSearch
+from campaigns.parameters import FloatParameter
+from campaigns.space import Component, CompositionSpace, Space
+from tests.campaigns.optimizers.test_every_optimizer import HIGH, LOW, MIX, MIXED, observations, quality
+
+Property = Callable[[Candidate], float]
+
+
+def carried_out(
+    optimizer: Any,
+    n: int = 25,
+    *,
+    space: Space = MIX,
+    objective: Objective = HIGH,
+    value: Property = quality,
+    others: dict[str, Property] | None = None,
+    fails: Callable[[Candidate], bool] = lambda c: False,
+    noise: float = 0.01,
+    at_once: int = 1,
+    seed: int = 1,
+) -> list[Observation]:
+    """A campaign of `n` experiments."""
+    rng, history = random.Random(seed), []
+    while len(history) < n:
+        proposals = optimizer.propose(space, objective, history, [], at_once, seed)
+        for p in proposals:
+            c, failed = p.candidate, fails(p.candidate)
+            further = {q: Measured(f(c)) for q, f in (others or {}).items() if not failed}
+            told = None if failed else value(c) + rng.gauss(0, noise)
+            history.append(Observation(number=len(history) + 1, candidate=c, value=told, others=further))
+    return history
+
+
+def best(history: Sequence[Observation]) -> float:
+    return max(quality(o.candidate) for o in history if not o.failed)
+
+
+def share(name: str) -> Property:
+    return lambda c: float(c.fractions.get(name, 0))
+
+
+# -- goals ----------------------------------------------------------------------------------
+
+
+def test_a_target_is_hit_where_the_search_for_the_best_passes_it_by() -> None:
+    target = replace(HIGH, goal="target", target=0.2)
+    ours, climber = carried_out(BayesianOptimizer(), objective=target), carried_out(BayesianOptimizer())
+    assert min(abs(quality(o.candidate) - 0.2) for o in ours) < 0.02
+    assert sum(abs(quality(o.candidate) - 0.2) < 0.05 for o in ours) > sum(
+        abs(quality(o.candidate) - 0.2) < 0.05 for o in climber
+    )
+
+
+def test_a_band_is_landed_in_again_and_again() -> None:
+    inside = carried_out(BayesianOptimizer(), objective=replace(HIGH, goal="target", band=(0.3, 0.4)))[8:]
+    assert sum(0.3 <= quality(o.candidate) <= 0.4 for o in inside) >= len(inside) // 2
+
+
+def test_a_map_is_truer_everywhere_than_what_the_search_for_the_best_leaves_behind() -> None:
+    asked = [o.candidate for o in observations(MIX, 40, seed=77)]
+
+    def error(objective: Objective) -> float:
+        optimizer = BayesianOptimizer()
+        history = carried_out(optimizer, 30, objective=objective)
+        told = [optimizer.explain(MIX, objective, history, [], c, 1).predicted for c in asked]
+        return float(np.mean([abs(t - quality(c)) for t, c in zip(told, asked, strict=True)]))
+
+    assert error(replace(HIGH, goal="map")) < error(HIGH)
+
+
+def test_many_good_ones_are_collected() -> None:
+    pool = tuple(dict.fromkeys(o.candidate for o in observations(MIX, 300, seed=5)))
+    space, line = replace(MIX, pool=pool), sorted(map(quality, pool))[-30]
+
+    def good(optimizer: Any) -> int:
+        history = carried_out(optimizer, 30, space=space, objective=replace(HIGH, goal="many"))
+        return sum(quality(o.candidate) >= line for o in history)
+
+    assert good(BayesianOptimizer()) > 2 * good(RandomSearch())
+
+
+def test_a_limit_is_kept_once_it_is_learned() -> None:
+    limit = OutcomeLimit(quantity="water", high=0.3)
+    history = carried_out(
+        BayesianOptimizer(), 30, objective=replace(HIGH, limits=(limit,)), others={"water": share("A")}
+    )
+    kept = [o for o in history[12:] if limit.kept_by(o.others["water"].value)]
+    assert len(kept) >= 0.7 * 18
+    assert best(kept) > 0.88  # 0.92 is the best with so little A
+
+
+@pytest.mark.parametrize(("further", "combine"), [("B", "pareto"), ("BC", "pareto"), ("BC", "weighted")])
+def test_several_objectives_are_all_served(further: str, combine: Any) -> None:
+    more = tuple(Objective(quantity=n, unit="1", direction="maximize") for n in further)
+    both = replace(HIGH, others=more, combine=combine)
+    truths = {n: share(n) for n in further}
+
+    def served(optimizer: Any) -> float:
+        history = carried_out(optimizer, 25, objective=both, others=truths)
+        values = np.array([[quality(o.candidate), *(truths[n](o.candidate) for n in further)] for o in history])
+        weights = np.random.default_rng(0).dirichlet(np.ones(values.shape[1]), 300)
+        return float((weights @ values.T).max(axis=1).mean())
+
+    assert served(BayesianOptimizer()) > served(RandomSearch())
+
+
+def test_less_is_spent_for_about_the_same_best() -> None:
+    prices = Prices(fixed=1.0, components={"A": 4.0})
+
+    def spent(history: Sequence[Observation]) -> float:
+        return sum(1.0 + 4.0 * share("A")(o.candidate) for o in history)
+
+    careful, careless = carried_out(BayesianOptimizer(prices=prices), 30), carried_out(BayesianOptimizer(), 30)
+    assert spent(careful) < spent(careless)
+    assert best(careful) > best(careless) - 0.05
+
+
+# -- trays ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [0, 1, 3, 20])
+@pytest.mark.parametrize("listed", [False, True], ids=["space", "list"])
+def test_all_of_a_tray_share_its_settings_and_differ_in_composition(known: int, listed: bool) -> None:
+    space = MIXED
+    if listed:
+        rows = [o.candidate for o in observations(MIXED, 40, seed=3)]
+        settings = [r.process for r in rows[:4]]
+        space = replace(MIXED, pool=tuple(Candidate(r.fractions, settings[i % 4]) for i, r in enumerate(rows)))
+    optimizer = BayesianOptimizer(tray=4, shared=["temperature", "gas"])
+    found = [p.candidate for p in optimizer.propose(space, HIGH, observations(space, known), [], 4, 1)]
+    assert len(found) == 4
+    assert len({(c.process["temperature"], c.process["gas"]) for c in found}) == 1
+    assert len({str(c.fractions) for c in found}) == 4
+
+
+# -- failures, replicates, models -----------------------------------------------------------
+
+
+def test_few_proposals_fall_where_everything_fails() -> None:
+    history = carried_out(BayesianOptimizer(), 40, fails=lambda c: share("C")(c) + share("D")(c) > 0.5)
+    assert sum(o.failed for o in history[20:]) <= 0.15 * 20
+
+
+COARSE = CompositionSpace(components=tuple(Component(name=n, formula="C") for n in "AB"), step=Fraction(1, 20))
+
+
+def test_a_replicate_is_made_in_a_coarse_noisy_space_and_never_in_a_list() -> None:
+    space = Space(composition=COARSE)
+    rng = random.Random(0)
+    history = [
+        Observation(number=i, candidate=c, value=-((share("A")(c) - 0.5) ** 2) * 20 + rng.gauss(0, 0.3))
+        for i, c in enumerate((space.all() or [])[:19], 1)
+    ]
+    (again,) = BayesianOptimizer().propose(space, HIGH, history, [], 1, 1)
+    assert again.reason == "replicate"
+    assert again.candidate in {o.candidate for o in history}
+    listed = replace(space, pool=tuple(space.all() or ()))
+    (new,) = BayesianOptimizer().propose(listed, HIGH, history, [], 1, 1)
+    assert new.candidate not in {o.candidate for o in history}
+
+
+def test_the_librarys_own_model_needs_the_librarys_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*args: Any, **more: Any) -> Any:
+        raise LookupError
+
+    assert BayesianOptimizer(model="single-gp").propose(MIX, HIGH, observations(MIX, 15), [], 1, 1)
+    monkeypatch.setattr("campaigns.optimizers.library.wrap_kernel", missing)
+    with pytest.raises(LookupError):
+        BayesianOptimizer(model="single-gp").propose(MIX, HIGH, observations(MIX, 15), [], 1, 1)
+
+
+@pytest.mark.parametrize("coordinates", ["roots", "uniform", "fractions"])
+def test_models_see_the_coordinates_that_were_chosen(coordinates: str) -> None:
+    assert best(carried_out(BayesianOptimizer(coordinates=coordinates))) > 0.97
+
+
+# -- ends of the space ----------------------------------------------------------------------
+
+
+def test_a_list_shorter_than_the_batch_is_given_whole_and_then_nothing() -> None:
+    pool = tuple(o.candidate for o in observations(MIX, 3))
+    space = replace(MIX, pool=pool)
+    assert {p.candidate for p in BayesianOptimizer().propose(space, HIGH, [], [], 8, 1)} == set(pool)
+    assert BayesianOptimizer().propose(space, HIGH, observations(MIX, 3), [], 8, 1) == []
+    assert BayesianOptimizer().propose(space, HIGH, [], pool, 8, 1) == []
+
+
+def test_a_good_one_is_found_in_a_list_of_twenty_thousand() -> None:
+    counts = MIX.composition.drawing.draw(np.random.default_rng(0), 20_000)  # type: ignore[union-attr]
+    pool = MIX.pool_of([])
+    pool.counts, pool.settings = counts, np.zeros((len(counts), 0))
+    history = carried_out(BayesianOptimizer(), 25, space=replace(MIX, pool=pool))
+    assert best(history) > 0.97
+
+
+# -- what it says about itself --------------------------------------------------------------
+
+
+FAR_BELOW = pytest.mark.xfail(strict=True, reason="the bad tail is pulled in before residuals are taken: 2.7 sd of 4")
+
+
+@pytest.mark.parametrize("by", [8.0, pytest.param(-8.0, marks=FAR_BELOW)])
+def test_a_spoiled_value_is_named(by: float) -> None:
+    history = observations(MIX, 30)
+    history[7] = replace(history[7], value=quality(history[7].candidate) + by)
+    assert list(BayesianOptimizer().outliers(MIX, HIGH, history, 1)) == [8]
+
+
+@pytest.mark.parametrize("objective", [HIGH, LOW], ids=["up", "down"])
+def test_values_lie_where_all_others_say(objective: Objective) -> None:
+    told = BayesianOptimizer().leave_one_out(MIX, objective, observations(MIX, 40), 1)
+    assert len(told.numbers) == 40
+    assert told.inside(0.8) >= 0.6
+    assert told.inside(0.99) >= 0.9
+
+
+def test_the_best_possible_is_as_far_as_the_outlook_says() -> None:
+    optimizer = BayesianOptimizer()
+    history = carried_out(optimizer, 30)
+    outlook = optimizer.outlook(MIX, HIGH, history, 1)
+    assert outlook.best == pytest.approx(best(history), abs=0.03)
+    assert 0.0 <= outlook.gain < 0.1
+    assert list(outlook.left) == sorted(outlook.left)
+    assert outlook.within(0.1) > 0.8
+
+
+def test_an_explanation_names_the_limits_that_bind_and_predicts_what_is_true() -> None:
+    space = replace(MIXED, process=(FloatParameter(name="temperature", low=20, high=80, unit="degC"),))
+    corner = Candidate({"A": Fraction(4, 5), "B": Fraction(1, 5)}, {"temperature": 80.0})
+    told = BayesianOptimizer().explain(space, HIGH, observations(space, 40), [], corner, 1)
+    assert told.binding == ("A at its maximum of 0.8", "temperature at its maximum of 80 degC")
+    assert abs(told.predicted - quality(corner)) < 3 * told.predicted_u + 0.05
+    assert sum(told.importance.values()) == pytest.approx(1.0)
+    assert [s.name for s in told.slices] == list(space.names)
