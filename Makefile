@@ -6,7 +6,6 @@ DEMO   ?= demo-lab
 JOBS   ?= 2
 N      ?= 10000
 
-<<<<<<< HEAD
 # make bench-optimizer: where the peers are installed, and what is measured (SEEDS, PEERS, ONLY, OUT, BENCH_JOBS)
 BENCH_VENV ?= ../labctl-peers
 BENCH_JOBS ?= 1
@@ -15,10 +14,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers clean
-=======
-.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best soak-optimizer clean
->>>>>>> 0af15c2c616dc5902f82a5c54713db2f25a01bb5
+.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -69,21 +65,21 @@ bench-memory: $(VENV)/.dev
 bench-best: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_best
 
-<<<<<<< HEAD
 # Measures what is missing in OUT, then prints every table; a peer that is not installed is left out.
 bench-optimizer: $(VENV)/.dev
 	@python=$(BIN)/python; if [ -x $(BENCH_VENV)/bin/python ]; then python=$(BENCH_VENV)/bin/python; fi; \
 	nice "$$python" -W ignore -m benchmarks.optimizer --out $(OUT) --seeds $(SEEDS) --peers $(PEERS) --only $(ONLY) --jobs $(BENCH_JOBS)
+
+bench-outlook: $(VENV)/.dev  ## 200 simulated campaigns: does the stated probability hold?
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_outlook
 
 bench-peers:  ## the environment of the peers; torch first and exactly so, before anything else asks for another
 	@$(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/pip install -q torch==2.13.0
 	@$(BENCH_VENV)/bin/pip install -q botorch==0.18.1 baybe==0.15.0 ax-platform==1.3.1 optuna==5.0.0
 	@$(BENCH_VENV)/bin/pip install -q -c constraints.txt -e .
-=======
 soak-optimizer: $(VENV)/.dev  ## random campaigns, many: make soak-optimizer N=10000 JOBS=2
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JOBS=$(JOBS) $(BIN)/python -m benchmarks.soak_optimizer $(N)
->>>>>>> 0af15c2c616dc5902f82a5c54713db2f25a01bb5
 
 clean:
 	@rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
