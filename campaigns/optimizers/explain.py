@@ -17,6 +17,7 @@ from campaigns.parameters import CategoricalParameter
 Array = np.ndarray[Any, Any]
 
 SUSPECT = 4.0  #: leave-one-out residual, in standard deviations, from which a value is shown as an outlier
+UNLIKELY = 2.0  #: the same as the models see it
 POINTS = 41  #: of a slice
 DRAWS, AMONG = 400, 500  #: draws of the landscape, candidates at which it is drawn
 
@@ -36,11 +37,18 @@ def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
 
 
 def outliers(knowledge: Knowledge) -> dict[int, float]:
-    """Observations far from what all others say, by number: residual in standard deviations, worse is negative."""
+    """Observations far from what all others say, by number: residual in standard deviations, worse is negative.
+
+    Models see the bad tail pulled in, where nothing is far: a residual counts as far when it
+    is so in the values' own unit, and is at least unlikely as the models see it.
+    """
     model = knowledge.model
     mean, variance, rows = model.left_out()
-    z = (model.standard[rows] - mean) / np.sqrt(variance)
-    return {knowledge.measured[i].number: float(v) for i, v in zip(rows, z, strict=True) if abs(v) > SUSPECT}
+    seen = (model.standard[rows] - mean) / np.sqrt(variance)
+    values = knowledge.spaces[knowledge.quantity].target[rows]
+    own = (values - model.scale.back(mean)) / (model.scale.spread * np.sqrt(variance))
+    far = (np.abs(seen) > SUSPECT) | ((np.abs(own) > SUSPECT) & (np.abs(seen) > UNLIKELY))
+    return {knowledge.measured[int(i)].number: float(z) for i, z in zip(rows[far], own[far], strict=True)}
 
 
 def outlook(knowledge: Knowledge) -> Outlook:

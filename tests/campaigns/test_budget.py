@@ -5,9 +5,19 @@ from typing import Any
 
 import pytest
 
-from campaigns.budget import Cost, Limits, Used, add, affordable, exhausted, nothing_to_gain, target_reached
+from campaigns.budget import (
+    Cost,
+    Limits,
+    Used,
+    add,
+    affordable,
+    exhausted,
+    near_enough,
+    nothing_to_gain,
+    target_reached,
+)
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit
+from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit, Outlook
 
 CONDUCTIVITY = Objective(quantity="ionic_conductivity", unit="mS/cm", direction="maximize", target=11.0)
 
@@ -82,3 +92,12 @@ def test_what_reaches_the_target_keeps_all_limits() -> None:
 @pytest.mark.parametrize("goal", ["many", "map"])
 def test_a_campaign_that_collects_or_maps_is_not_over_with_one_hit(goal: Any) -> None:
     assert target_reached(replace(CONDUCTIVITY, goal=goal), [found(1, 12.0)]) is None
+
+
+def test_the_best_possible_is_near_enough_with_the_stated_probability() -> None:
+    outlook = Outlook(best=12.0, best_number=3, gain=0.1, left=tuple(i / 10 for i in range(10)))
+    assert near_enough(0.5, 0.8, outlook, "mS/cm") is None
+    assert near_enough(0.7, 0.8, outlook, "mS/cm") == (
+        "with 80% probability the best possible is at most 0.7 mS/cm better than what was found"
+    )
+    assert outlook.distance(0.8) == 0.7

@@ -12,6 +12,7 @@ import pytest
 from campaigns.candidate import Candidate
 from campaigns.history import History
 from campaigns.optimizer import Observation, Proposal
+from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
 from campaigns.plan import Plan
@@ -319,3 +320,11 @@ def test_what_the_optimizer_expected_of_further_properties_is_on_record() -> Non
     for e in experiments(lab, id):
         assert e.plan["others"] == {"temperature": [25.0, 0.5]}
         assert e.plan["chance"] == 0.9
+
+
+def test_a_campaign_ends_when_the_best_possible_is_hardly_better() -> None:
+    stop = {"within": 2.0, "probability": 0.8}
+    lab, id = run(lambda plan: BayesianOptimizer(budget=60), budget={"experiments": 60}, stop=stop)
+    row, made = ended(lab, id), experiments(lab, id)
+    assert row.reason.endswith("% probability the best possible is at most 2 mS/cm better than what was found")
+    assert 10 <= len(made) < 60
