@@ -31,8 +31,11 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run  ## a self-driving lab finds a battery electrolyte, in accelerated lab time
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh "$(DEMO)"
 
+# One thread each: two workers share two cores. Exported, not written before the command, so that no shell stands between.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev  ## all tests
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 check: format lint types imports test  ## what must hold before anything lands
 

@@ -137,8 +137,8 @@ def test_a_component_that_was_left_out_is_zero_and_not_unknown(small_lab: Path) 
         row = view.read(lambda tx: experiment_row(tx, tx.get(db.Experiment, "E-00001"), ["LiPF6", "EC", "DMC"]))
     assert [row[f"{name} [mass fraction]"] for name in ("LiPF6", "EC", "DMC")] == [0.1, 0.9, 0.0]
     rows = [
-        {"campaign": "C-1", "fractions": {"EC": 0.9, "LiPF6": 0.1}, "process": {}, "samples": ["S-1"]},
-        {"campaign": "C-1", "fractions": {"DMC": 1.0}, "process": {}, "samples": ["S-2"]},
+        {"campaign": "C-1", "fractions": {"EC": 0.9, "LiPF6": 0.1}, "process": {}, "samples": ["S-1"], "values": {}},
+        {"campaign": "C-1", "fractions": {"DMC": 1.0}, "process": {}, "samples": ["S-2"], "values": {}},
     ]
     keys = dict.fromkeys(("id", "quantity", "value", "u", "unit", "n", "origin"))
     exported = export_rows([{**keys, **row} for row in rows])
