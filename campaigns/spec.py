@@ -472,6 +472,9 @@ class Spec(Section):
         beyond += ["stop.within"] if self.stop.within is not None else []
         if self.stop.within is not None and (self.objectives or self.objective.goal not in ("best", "many")):
             return [Fault(message="only a single objective to maximize or minimize has a best", key="stop.within")]
+        if self.stop.within is not None and o.model == "single-gp":
+            message, hint = "'single-gp' cannot say how far away the best possible is", 'write model = "mixture"'
+            return [Fault(message=message, key="optimizer.model", value=shown(o.model), hint=hint, code="LAB-0235")]
         if o.name == "random" and self.stop.within is not None:
             beyond = ["stop.within"]
         elif o.name not in OUTSIDE or not beyond:

@@ -99,7 +99,7 @@ def convert(value: float, written: str, unit: str, text: Any, *, difference: boo
         raise UnitError(f"{text!r}: {written!r} is not a unit")
     try:
         here = units.Quantity(value, units.Unit(written))
-        if difference and written in TEMPERATURES:
+        if difference and written in TEMPERATURES and units.Unit(unit).is_compatible_with("kelvin"):
             here = units.Quantity(value, "delta_degF" if written == "degF" else "delta_degC")
             unit = "delta_degC"
         found = float(here.to(unit).magnitude)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labctl.emit import Column, clean, figures, moment, value_and_u
 
 if TYPE_CHECKING:
-    from campaigns.optimizer import Proposal
+    from campaigns.optimizer import Outlook, Proposal
     from campaigns.plan import Plan
     from campaigns.quality import Quality
     from labctl.wiring import Lab
@@ -421,7 +421,7 @@ def show_replay(rows: Sequence[Row], heading: str) -> None:
     print(curves(series, "top 5 % found", "experiments", width=width, color=True))
 
 
-def show_quality(quality: Quality | None, unit: str) -> None:
+def show_quality(quality: Quality | None, unit: str, left: Outlook | None = None) -> None:
     """How good the model is; on stderr when stdout is a pipe."""
     if quality is None:
         return
@@ -433,6 +433,10 @@ def show_quality(quality: Quality | None, unit: str) -> None:
         f"  error    {quality.error:.3g} {unit}".rstrip() + f" (values scatter by {quality.spread:.3g}){explained}",
         f"  doubt    {inside}",
     ]
+    if left is not None:
+        from labctl.explaining import sentence
+
+        lines.append(f"  left     {sentence(left, unit)}")
     width = shutil.get_terminal_size().columns if out.isatty() else 10_000
     for line in lines:
         print(textwrap.fill(clean(line), width, subsequent_indent=" " * 11), file=out)

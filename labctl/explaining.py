@@ -149,10 +149,12 @@ def sample_names(tx: Transaction, campaign_id: str) -> dict[int, str]:
 
 def what_the_model_says(lab: Lab, campaign_id: str, samples: Mapping[int, str]) -> list[str]:
     """What may still be gained in a campaign, and results that are hard to believe, in words."""
-    with lab.store.transaction() as tx:
-        left, doubted = wiring.outlook(tx, campaign_id), wiring.outliers(tx, campaign_id)
-        unit = Plan.of(tx.get(db.Campaign, campaign_id)).objective.unit
-    lines = [] if left is None else [f"left        {sentence(left, unit)}"]
+    learned = wiring.learned(lab.store, campaign_id)
+    if learned is None:
+        return []
+    plan, known = learned
+    left, doubted = wiring.outlook(plan, known), wiring.outliers(plan, known)
+    lines = [] if left is None else [f"left        {sentence(left, plan.objective.unit)}"]
     named = [f"{samples.get(n, f'#{n}')} ({z:+.1f} sd)" for n, z in sorted(doubted.items())]
     return lines + ([f"outliers    {', '.join(named)}: far from what all others say; worth a look"] if named else [])
 
@@ -163,6 +165,12 @@ def sentence(left: Outlook, unit: str) -> str:
         f"the next experiment promises {left.gain:.2g} {unit}; with 80 % probability the best possible"
         f" is within {left.distance(0.8):.2g} {unit} of the best found"
     )
+
+
+def plain_outlook(left: Outlook) -> dict[str, Any]:
+    """The same for programs: distances by the probability that the best possible lies within."""
+    within = {f"{p:.2f}": left.distance(p) for p in (0.5, 0.8, 0.95)}
+    return {"best": left.best, "best_number": left.best_number, "gain": left.gain, "within": within}
 
 
 def as_row(e: Explained) -> dict[str, Any]:

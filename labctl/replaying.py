@@ -160,9 +160,9 @@ def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator
 
 
 def quality_of(plan: Plan, known: Known, seed: int) -> Quality | None:
-    """How good our model is on rows of the table drawn at random; None when the optimizer does not say."""
+    """How good our model is on rows of the table drawn at random; None when the optimizer cannot say."""
     optimizer = wiring.optimizer(plan)
-    if not isinstance(optimizer, HasModel):
+    if not isinstance(optimizer, HasModel) or not wiring.has_mixture(plan):
         return None
     rows = first_rows(known, seed, LEFT_OUT)
     history = [known.observation(i, row) for i, row in enumerate(rows, start=1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from campaigns.candidate import Candidate
 from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, read_dataset, whole_steps
-from campaigns.optimizer import Measured, Observation, Optimizer, Proposal
+from campaigns.optimizer import Measured, Observation, Optimizer, Outlook, Proposal
 from campaigns.plan import Plan
 from campaigns.pool import Pool
 from campaigns.quality import HasModel, Quality
@@ -28,6 +28,7 @@ class Suggested:
     proposals: list[Proposal]
     notes: tuple[str, ...]
     quality: Quality | None
+    outlook: Outlook | None  #: what may still be gained
 
 
 def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) -> Suggested:
@@ -54,9 +55,16 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     if len(proposals) < n:
         notes = (*notes, f"{n} proposals were asked for, only {len(proposals)} are left in the space")
     left_out = None
+    quality = quality and wiring.has_mixture(plan)
     if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
         left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
-    return Suggested(plan=plan, proposals=proposals, notes=notes, quality=Quality.of(left_out) if left_out else None)
+    return Suggested(
+        plan=plan,
+        proposals=proposals,
+        notes=notes,
+        quality=Quality.of(left_out) if left_out else None,
+        outlook=wiring.outlook(plan, observations) if quality else None,
+    )
 
 
 def read_history(path: Path, plan: Plan) -> tuple[list[Observation], list[Candidate], tuple[str, ...]]:

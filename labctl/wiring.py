@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
     from materials_db.sql.store import SqlStore
-    from materials_db.store import Transaction
+    from materials_db.store import MaterialsStore, Transaction
 
 ACTOR = "labctl"  #: who the audit log names for what no person did
 FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
@@ -202,38 +203,55 @@ def without_trays(plan: Plan) -> Optimizer:
     return random_search()
 
 
-def outliers(tx: Transaction, campaign_id: str) -> dict[int, float]:
-    """Experiments whose results the campaign's model finds hard to believe, and by how many standard deviations."""
-    plan, known = learned(tx, campaign_id)
-    if plan is None or len(known) < FEWEST_FOR_DOUBT:
+def outliers(plan: Plan, known: Sequence[Observation]) -> dict[int, float]:
+    """Experiments whose results the model finds hard to believe, and by how many standard deviations."""
+    if not judges(plan, known):
         return {}
     return bayesian(plan).outliers(plan.space, plan.objective, known, plan.seed)
 
 
-def outlook(tx: Transaction, campaign_id: str) -> Outlook | None:
+def outlook(plan: Plan, known: Sequence[Observation]) -> Outlook | None:
     """What may still be gained; None where there is no single best, or nothing to judge it by."""
-    plan, known = learned(tx, campaign_id)
-    if plan is None or len(known) < FEWEST_FOR_DOUBT:
-        return None
-    if plan.objective.others or plan.objective.goal not in ("best", "many"):
+    if not judges(plan, known) or plan.objective.others or plan.objective.goal not in ("best", "many"):
         return None
     return bayesian(plan).outlook(plan.space, plan.objective, known, plan.seed)
 
 
-def learned(tx: Transaction, campaign_id: str) -> tuple[Plan | None, list[Observation]]:
-    """A campaign's plan and what it measured; no plan where its optimizer has no model."""
+def judges(plan: Plan, known: Sequence[Observation]) -> bool:
+    """Whether there is a model that can judge results, and are enough of them."""
+    return has_mixture(plan) and sum(o.value is not None for o in known) >= FEWEST_FOR_DOUBT
+
+
+def has_mixture(plan: Plan) -> bool:
+    """Whether the plan's optimizer can judge its own predictions: the library's process cannot."""
+    return plan.optimizer == "bayesian" and plan.model == "mixture"
+
+
+def learned(store: MaterialsStore, campaign_id: str) -> tuple[Plan, list[Observation]] | None:
+    """A campaign's plan, as its loop has it, and what it measured; None where its optimizer has no model.
+
+    What is asked of the model then is asked without a transaction: the lab goes on meanwhile.
+    """
     from campaigns.history import History
+    from materials_db import records as db
+
+    with store.transaction() as tx:
+        if tx.get(db.Campaign, campaign_id).spec.get("optimizer", {}).get("name") != "bayesian":
+            return None
+        plan = plan_at_hand(tx, campaign_id)
+        history = History(campaign_id, plan.objective)
+        history.refresh(tx)
+        return plan, history.known
+
+
+def plan_at_hand(tx: Transaction, campaign_id: str) -> Plan:
+    """A campaign's plan with prices and earlier campaigns, as its loop has it."""
+    from campaigns import planning
     from campaigns.plan import Plan
     from materials_db import records as db
 
     record = tx.get(db.Campaign, campaign_id)
-    if record.spec.get("optimizer", {}).get("name") != "bayesian":
-        return None, []
-    plan = Plan.of(record)
-    history = History(campaign_id, plan.objective)
-    history.refresh(tx)
-    found = history.known
-    return plan, found if sum(o.value is not None for o in found) >= FEWEST_FOR_DOUBT else []
+    return planning.at_hand(tx, Plan.of(record), planning.prices(tx), record.created_at)
 
 
 def missing_library(optimizer: str) -> str:

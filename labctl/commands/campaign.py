@@ -118,13 +118,14 @@ def report(
     from labctl.errors import short_path
     from labctl.explaining import sentence
     from labctl.report.html import write_report
-    from labctl.wiring import outliers, outlook
+    from labctl.wiring import learned, outliers, outlook
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
     opened = open_lab(lab)
+    known = learned(opened.store, id)
+    doubted, left = (outliers(*known), outlook(*known)) if known else ({}, None)
+    words = sentence(left, known[0].objective.unit) if left and known else ""
     with opened.store.transaction() as tx:
-        left = outlook(tx, id)
-        words = sentence(left, glance.campaign(database(lab), id)["unit"]) if left else ""
-        path = write_report(tx, id, out or opened.folder / "reports", outliers(tx, id), words)
+        path = write_report(tx, id, out or opened.folder / "reports", doubted, words)
     print(f"wrote {short_path(path)}")

@@ -44,14 +44,16 @@ def suggest(
     """What to make next, from a campaign file and a table of results. Needs no lab and keeps nothing."""
     from labctl.display import show_quality, suggestion_columns, suggestion_rows
     from labctl.emit import emit
+    from labctl.explaining import plain_outlook
     from labctl.suggesting import suggest as ask
 
     found = ask(file, history, n, quality=quality)
     say_notes(found.notes)
-    rows, about = suggestion_rows(found.plan, found.proposals), as_json(found.quality)
+    rows = suggestion_rows(found.plan, found.proposals)
+    about = {**as_json(found.quality), **({"outlook": plain_outlook(found.outlook)} if found.outlook else {})}
     emit(rows, suggestion_columns(found.plan), output, kind="proposals", id="number", about=about)
     if output is Format.table:
-        show_quality(found.quality, found.plan.objective.unit)
+        show_quality(found.quality, found.plan.objective.unit, found.outlook)
 
 
 @app.command(epilog="Example: labctl optimizer replay data.csv --campaign campaigns/mine.toml --budget 50 --seeds 20")

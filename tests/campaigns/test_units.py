@@ -74,3 +74,9 @@ def test_any_text_gives_a_number_or_a_reason(text: str) -> None:
 def test_pint_is_not_imported_before_there_is_a_quantity() -> None:
     code = "import sys, campaigns.units, campaigns.toml_file; print('pint' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_difference_of_temperatures_is_no_difference_of_anything_else() -> None:
+    assert quantity("9 degF", "degC", difference=True) == pytest.approx(5.0)
+    with pytest.raises(UnitError, match="not in mS/cm"):
+        quantity("9 degF", "mS/cm", difference=True)

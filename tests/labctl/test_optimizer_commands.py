@@ -524,3 +524,16 @@ def test_help_has_examples() -> None:
     assert "Example: labctl optimizer replay" in " ".join(
         CliRunner().invoke(app, ["optimizer", "replay", "-h"]).stdout.split()
     )
+
+
+def test_the_librarys_own_model_answers_without_a_word_on_its_quality(run: Any) -> None:
+    single = CAMPAIGN + '\n[optimizer]\nmodel = "single-gp"\n'
+    asked = run(*SUGGEST, "--quality", campaign=single)
+    assert asked.code == 0
+    assert "quality" not in asked.json
+    assert "quality" not in run(*REPLAY, campaign=single).json
+
+
+def test_the_outlook_comes_with_the_models_quality(run: Any) -> None:
+    told = run(*SUGGEST, "--quality").json["outlook"]
+    assert told["within"]["0.50"] <= told["within"]["0.80"] <= told["within"]["0.95"]
