@@ -459,7 +459,8 @@ def show_explanation(lines: Sequence[str], row: Row) -> None:
         from labctl.report.terminal import slice_plot
 
         label = f"{row['quantity']} [{row['unit']}]"
-        print(slice_plot(one["at"], one["mean"], one["sd"], one["here"], matters, label, width=plot_width()))
+        print(slice_plot(one["at"], one["mean"], one["sd"], one["here"], one["label"], label, width=plot_width()))
+        print("    line: predicted; dots: two standard deviations around it; X: this candidate")
 
 
 def plot_width() -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.candidate import Candidate
+from campaigns.hindsight import when_proposed
 from campaigns.history import History, candidate_of
-from campaigns.optimizer import Explanation, Observation, Outlook
+from campaigns.optimizer import Explanation, Measured, Observation, Outlook
 from campaigns.plan import Plan
 from labctl import wiring
+from labctl.emit import value_and_u
 from labctl.errors import UsageError
 from materials_db import records as db
 
@@ -32,8 +34,23 @@ class Explained:
     subject: str  #: whose candidate it is, as people say it
     reason: str  #: why it was proposed
     names: dict[int, str]  #: what people call each observation
+    recorded: Measured | None = None  #: the prediction as it was written down then
     turned_out: Observation | None = None  #: what was measured of it since
     same_history: bool = True  #: whether what is known now of that moment is what was known then
+
+    @property
+    def predicted(self) -> Measured:
+        """What was expected: as it was written down, else as the model says now."""
+        return self.recorded or Measured(self.about.predicted, self.about.predicted_u)
+
+    @property
+    def surprise(self) -> float | None:
+        """Measured minus predicted, in standard deviations of prediction and measurement together."""
+        found = self.turned_out
+        if found is None or found.value is None:
+            return None
+        sd = ((self.predicted.u or 0.0) ** 2 + (found.u or 0.0) ** 2) ** 0.5
+        return (found.value - self.predicted.value) / sd if sd > 0 else None
 
     def named(self, number: int | None) -> str:
         """An observation as people say it."""
@@ -48,22 +65,17 @@ def of_sample(lab: Lab, campaign_id: str, sample_id: str | None) -> Explained:
     UsageError
         The campaign's optimizer has no model, or nothing was known yet.
     """
-    from campaigns.planning import at_hand, prices
-
     with lab.store.transaction() as tx:
-        campaign = tx.get(db.Campaign, campaign_id)
-        plan = at_hand(tx, Plan.of(campaign), prices(tx), campaign.created_at)
-        check(plan)
-        if sample_id is None:
-            return proposed_now(tx, plan, campaign_id)
-        sample = tx.get(db.Sample, sample_id)
-        experiment = tx.get(db.Experiment, sample.experiment_id)
-        if experiment.campaign_id != campaign_id:
-            raise UsageError(f"{sample_id} was made for {experiment.campaign_id}, not for {campaign_id}")
-        record = tx.get(db.Candidate, experiment.candidate_id)
-        then = history(tx, plan, campaign_id, until=record)
-        now = history(tx, plan, campaign_id)
+        plan = led_by_a_model(tx, campaign_id)
         names = sample_names(tx, campaign_id)
+        now = History(campaign_id, plan.objective)
+        now.refresh(tx)
+        if sample_id is not None:
+            experiment = experiment_of(tx, campaign_id, sample_id)
+            record = tx.get(db.Candidate, experiment.candidate_id)
+            then = when_proposed(tx, plan, experiment)
+    if sample_id is None:  # the database is free while the optimizer thinks
+        return next_one(plan, now.known, now.pending, names)
     return explained(
         plan,
         then.known,
@@ -71,52 +83,67 @@ def of_sample(lab: Lab, campaign_id: str, sample_id: str | None) -> Explained:
         subject=sample_id,
         reason=record.origin_of_proposal,
         names=names,
+        recorded=None if record.predicted is None else Measured(record.predicted, record.predicted_u),
         turned_out=now.observations.get(experiment.number),
-        same_history=record.history_sha256 in ("", then.digest),
+        same_history=then.same,
     )
 
 
-def of_table(file: Path, table: Path, row: int | None) -> Explained:
+def led_by_a_model(tx: Transaction, campaign_id: str) -> Plan:
+    """The campaign's plan, if its optimizer can say why. Raises UsageError."""
+    name = tx.get(db.Campaign, campaign_id).spec.get("optimizer", {}).get("name", "random")
+    check(name)
+    return wiring.plan_at_hand(tx, campaign_id)
+
+
+def experiment_of(tx: Transaction, campaign_id: str, sample_id: str) -> db.Experiment:
+    """The experiment that made a sample. Raises UsageError when it was made for another campaign."""
+    experiment = tx.get(db.Experiment, tx.get(db.Sample, sample_id).experiment_id)
+    owner = experiment.campaign_id
+    if owner != campaign_id:
+        raise UsageError(
+            f"{sample_id} was made for {owner}, not for {campaign_id}",
+            hint=f"labctl optimizer explain {owner} {sample_id}",
+        )
+    return experiment
+
+
+def of_table(file: Path, table: Path | None, row: int | None) -> Explained:
     """Why the next proposal after a table of results, or what is to be said of one of its rows (1 is the first)."""
     from campaigns.spec import Spec
     from labctl.suggesting import read_history
 
     spec, _ = Spec.load(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
-    check(plan)
-    known, pending, _ = read_history(table, plan)
+    check(plan.optimizer)
+    known, pending, _ = read_history(table, plan) if table is not None else ([], [], ())
     names = {o.number: f"row {o.number}" for o in known}
     if row is None:
         return next_one(plan, known, pending, names)
     found = next((o for o in known if o.number == row), None)
     if found is None:
         rows = f"1 to {max(names, default=0)}"
-        raise UsageError(f"there is no result in row {row} of {table}; results stand in rows {rows}")
+        where = f" of {table}" if table is not None else ""
+        raise UsageError(f"there is no result in row {row}{where}; results stand in rows {rows}")
     others = [o for o in known if o.number != row]
     return explained(
         plan, others, found.candidate, subject=f"row {row}", reason="measured", names=names, turned_out=found
     )
 
 
-def check(plan: Plan) -> None:
+def check(optimizer: str) -> None:
     """Only the optimizer with a model of its own can say why."""
-    if plan.optimizer != "bayesian":
+    if optimizer != "bayesian":
         raise UsageError(
-            f"the optimizer {plan.optimizer!r} gives no reasons", hint='only name = "bayesian" has a model to ask'
+            f"the optimizer {optimizer!r} gives no reasons", hint='only name = "bayesian" has a model to ask'
         )
-
-
-def proposed_now(tx: Transaction, plan: Plan, campaign_id: str) -> Explained:
-    """What would be proposed now, and why."""
-    now = history(tx, plan, campaign_id)
-    return next_one(plan, now.known, now.pending, sample_names(tx, campaign_id))
 
 
 def next_one(
     plan: Plan, known: Sequence[Observation], pending: Sequence[Candidate], names: dict[int, str]
 ) -> Explained:
-    """The next proposal, explained."""
-    found = wiring.bayesian(plan).propose(plan.space, plan.objective, known, pending, 1, plan.seed)
+    """The next proposal, the first of the next tray where there are trays, explained."""
+    found = wiring.bayesian(plan).propose(plan.space, plan.objective, known, pending, plan.tray, plan.seed)
     if not found:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
     return explained(plan, known, found[0].candidate, subject="next proposal", reason=found[0].reason, names=names)
@@ -133,13 +160,6 @@ def explained(
         )
     about = wiring.bayesian(plan).explain(plan.space, plan.objective, known, [], candidate, plan.seed)
     return Explained(plan=plan, about=about, known=known, subject=subject, reason=reason, **more)
-
-
-def history(tx: Transaction, plan: Plan, campaign_id: str, until: db.Candidate | None = None) -> History:
-    """What was known when a candidate was proposed; by default what is known now."""
-    found = History(campaign_id, plan.objective, until=until.proposed_at if until else None)
-    found.refresh(tx)
-    return found
 
 
 def sample_names(tx: Transaction, campaign_id: str) -> dict[int, str]:
@@ -187,6 +207,8 @@ def as_row(e: Explained) -> dict[str, Any]:
         "fractions": {n: float(f) for n, f in e.about.candidate.fractions.items()},
         "process": dict(e.about.candidate.process),
         **about,
+        "recorded": None if e.recorded is None else asdict(e.recorded),
+        "surprise": e.surprise,
         "best_of": e.named(e.about.best_number),
         "nearest": e.named(e.about.nearest.number if e.about.nearest else None),
         "nearest_value": e.about.nearest.value if e.about.nearest else None,
@@ -194,7 +216,7 @@ def as_row(e: Explained) -> dict[str, Any]:
         "measured_u": found.u if found else None,
         "known": len(e.known),
         "same_history": e.same_history,
-        "slices": [asdict(s) for s in e.about.slices],
+        "slices": [{**asdict(s), "label": axis(e.plan, s.name)} for s in e.about.slices],
     }
 
 
@@ -203,16 +225,17 @@ def in_words(e: Explained) -> list[str]:
     about, unit = e.about, e.plan.objective.unit
     lines = [f"{e.subject}: {composition(about.candidate)}", f"why        {WHY.get(e.reason, e.reason)}"]
     lines.append(
-        f"predicted  {about.predicted:.4g} +- {about.predicted_u:.2g} {unit}, from {len(e.known)} results"
+        f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {len(e.known)} results"
         + (
-            f"; the best known then was {about.best:.4g} ({e.named(about.best_number)})"
+            f"; the best known then was {about.best:.4g} {unit} ({e.named(about.best_number)})"
             if about.best is not None
             else ""
         )
     )
-    if e.plan.objective.goal in ("best", "many"):
+    if e.plan.objective.goal in ("best", "many") and not e.plan.objective.others:
         lines.append(f"gain       {about.gain:.2g} {unit} expected over the best known")
-    lines += [f"           {q}: {m.value:.4g} +- {m.u or 0:.2g} predicted" for q, m in about.others.items()]
+    units = e.plan.spec.measured_units
+    lines += [f"           {q}: {value_and_u(m.value, m.u, units[q])} predicted" for q, m in about.others.items()]
     if about.chance is not None:
         lines.append(f"chance     {about.chance:.0%} that it can be made and keeps all limits")
     if about.nearest is not None and about.nearest_distance is not None:
@@ -221,9 +244,8 @@ def in_words(e: Explained) -> list[str]:
     lines.append("limits     " + ("; ".join(about.binding) or "none is reached"))
     lines.append("matters    " + ", ".join(f"{n} {share:.0%}" for n, share in list(about.importance.items())[:6]))
     if (found := e.turned_out) is not None and found.value is not None:
-        noise = (about.predicted_u**2 + (found.u or 0.0) ** 2) ** 0.5
-        off = (found.value - about.predicted) / noise if noise > 0 else 0.0
-        lines.append(f"turned out {found.value:.4g} {unit}, {off:+.1f} standard deviations from the prediction")
+        off = "" if e.surprise is None else f", {e.surprise:+.1f} standard deviations from the prediction"
+        lines.append(f"turned out {value_and_u(found.value, found.u, unit)}{off}")
     elif found is not None:
         lines.append("turned out it could not be made or measured")
     if not e.same_history:
@@ -231,6 +253,30 @@ def in_words(e: Explained) -> list[str]:
             "note       values were corrected since, or came late: what is shown is from what is known of that moment now"
         )
     return lines
+
+
+def drawn(e: Explained) -> list[dict[str, Any]]:
+    """The slices as they are drawn, most telling first: with the label of the axis and the results known then."""
+    from dataclasses import asdict
+
+    order = sorted(e.about.slices, key=lambda s: -e.about.importance[s.name])
+    return [{**asdict(s), "label": axis(e.plan, s.name), "results": results(e.known, s.name)} for s in order]
+
+
+def axis(plan: Plan, name: str) -> str:
+    """A component or setting with its unit."""
+    parameter = next((p for p in plan.space.process if p.name == name), None)
+    unit = f"{plan.basis} fraction" if parameter is None else getattr(parameter, "unit", "")
+    return f"{name} [{unit}]" if unit else name
+
+
+def results(known: Sequence[Observation], name: str) -> list[tuple[float | str, float]]:
+    """Where each result lies along a component or setting, and its value."""
+    return [
+        (o.candidate.process.get(name, o.actual.get(name, float(o.candidate.fractions.get(name, 0)))), o.value)
+        for o in known
+        if o.value is not None
+    ]
 
 
 def composition(candidate: Candidate) -> str:
@@ -247,6 +293,7 @@ WHY = {
     "nearest to target": "nearest to target: it may hit what is wanted",
     "least known": "least known: the map has most doubt there",
     "space filling": "space filling: far from everything, as nothing was learned yet",
+    "weighted sum": "weighted sum: the objectives added up promise most",
     "expected gain of the front": "expected gain of the front: it should push the trade-off outwards",
-    "random corner of the front": "a random corner of the front: one weighing of the objectives at a time",
+    "a random corner of the front": "a random corner of the front: one weighing of the objectives at a time",
 }

@@ -14,6 +14,7 @@ from labctl.options import Format, LabOption, OutputOption, database, group, ope
 
 if TYPE_CHECKING:
     from campaigns.quality import Quality
+    from labctl.explaining import Explained
 
 app = group("Ask for proposals without any lab.")
 
@@ -103,7 +104,8 @@ def replay(
 def explain(
     campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="C-0001, last, or a campaign file.")],
     sample: Annotated[
-        str | None, typer.Argument(metavar="[SAMPLE]", help="S-00012; else the proposal that would come next.")
+        str | None,
+        typer.Argument(metavar="[SAMPLE]", help="S-00012, E-12 or X-12; else the proposal that would come next."),
     ] = None,
     history: Annotated[
         Path | None, typer.Option("--history", help="With a campaign file: CSV of what was measured.")
@@ -121,23 +123,52 @@ def explain(
 
     if plot is not None:
         plottable(plot)
-    if history is not None:
-        found = explaining.of_table(Path(campaign), history, row)
-    else:
-        from materials_db import glance
-
-        path = database(lab)
-        wanted = glance.resolve(path, "S", sample) if sample else None
-        found = explaining.of_sample(open_lab(lab), glance.resolve(path, "C", campaign), wanted)
+    found = explained(campaign, sample, history, row, lab)
     about = explaining.as_row(found)
     if plot is not None:
         from labctl.report.figures import slices
 
-        slices(about["slices"], f"{about['quantity']} [{about['unit']}]").savefig(plot, dpi=150)
+        slices(explaining.drawn(found), f"{about['quantity']} [{about['unit']}]", about["measured"]).savefig(
+            plot, dpi=150
+        )
     if output is not Format.table:
         emit([about], EXPLANATIONS, output, kind="explanations", id="subject")
     else:
         show_explanation(explaining.in_words(found), about)
+
+
+def explained(campaign: str, sample: str | None, history: Path | None, row: int | None, lab: Path | None) -> Explained:
+    """From a lab, or from a campaign file and a table. Raises UsageError where both are asked for."""
+    from labctl import explaining
+    from labctl.errors import UsageError
+    from materials_db import glance
+
+    if campaign.endswith(".toml"):
+        if sample is not None:
+            raise UsageError(f"a campaign file has no sample {sample!r}", hint="--history data.csv --row 12")
+        if row is not None and history is None:
+            raise UsageError("--row needs a table", hint="--history data.csv")
+        return explaining.of_table(Path(campaign), history, row)
+    if history is not None or row is not None:
+        raise UsageError(
+            "--history and --row go with a campaign file, not with a campaign of a lab",
+            hint="labctl optimizer explain FILE.toml --history data.csv",
+        )
+    path = database(lab)
+    id = glance.resolve(path, "C", campaign)
+    return explaining.of_sample(open_lab(lab), id, sample_of(path, sample) if sample else None)
+
+
+def sample_of(path: Path, text: str) -> str:
+    """A sample's id; its experiment and candidate have the same number."""
+    from materials_db import glance
+
+    letter = text[0].upper()
+    if letter not in "EX":
+        return glance.resolve(path, "S", text)
+    key = "id" if letter == "E" else "candidate"
+    id = glance.resolve(path, letter, text)
+    return next(str(row["sample"]) for row in glance.experiments(path) if row[key] == id)
 
 
 @app.command(epilog="Example: labctl optimizer columns data.csv --objective conductivity > campaign.toml")

@@ -294,25 +294,47 @@ def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
-def slices(about: Sequence[Mapping[str, Any]], label: str) -> Figure:
-    """Predictions along each component and setting through one candidate, with two standard deviations."""
+def slices(about: Sequence[Mapping[str, Any]], quantity: str, value: float | None = None) -> Figure:
+    """Predictions along each component and setting through one candidate, on one scale.
+
+    Parameters
+    ----------
+    about
+        Of each slice ``at``, ``mean``, ``sd``, ``here``, ``label``; and ``results``, place and value of all that
+        was known, which lie off the slice in everything else.
+    value
+        What the candidate was measured to be.
+    """
     from matplotlib.figure import Figure
 
-    across = min(3, len(about))
+    across = 2 if len(about) == 4 else min(3, len(about))
     down = -(-len(about) // across)
-    figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
-    for axes, one in zip(figure.subplots(down, across, squeeze=False, sharey=True).ravel(), about, strict=False):
-        named = isinstance(one["at"][0], str)
-        at = range(len(one["at"])) if named else one["at"]
-        low, high = ([m + sign * 2 * s for m, s in zip(one["mean"], one["sd"], strict=True)] for sign in (-1, 1))
-        axes.plot(at, one["mean"], color=BLUE, marker="o" if named else None)
-        axes.fill_between(at, low, high, color=BLUE, alpha=0.15, linewidth=0)
-        axes.axvline(one["at"].index(one["here"]) if named else one["here"], color=ORANGE, linestyle="--")
-        if named:
-            axes.set_xticks(list(at), one["at"])
-        axes.set_xlabel(one["name"])
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in figure.axes[len(about) :]:
+    figure = Figure(figsize=(3.3 * across + 0.6, 2.7 * down + 0.6), layout="constrained")
+    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axes, one in zip(grid.flat, about, strict=False):
+        draw_slice(axes, one, value)
+    for axes in list(grid.flat)[len(about) :]:
         axes.set_visible(False)
-    figure.supylabel(label)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.supylabel(quantity)
     return figure
+
+
+def draw_slice(axes: Axes, one: Mapping[str, Any], value: float | None) -> None:
+    """One slice: prediction, two standard deviations, the candidate's place, what was known."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    if isinstance(one["at"][0], str):
+        reach = [2 * s for s in one["sd"]]
+        axes.errorbar(one["at"], one["mean"], yerr=reach, fmt="s", color=BLUE, capsize=4, label="predicted, 2 sd")
+    else:
+        low, high = ([m + sign * 2 * s for m, s in zip(one["mean"], one["sd"], strict=True)] for sign in (-1, 1))
+        axes.plot(one["at"], one["mean"], color=BLUE, linewidth=2, label="predicted")
+        axes.fill_between(one["at"], low, high, color=BLUE, alpha=0.15, linewidth=0, label="2 standard deviations")
+    if one["results"]:
+        across, up = zip(*one["results"], strict=True)
+        axes.plot(across, up, "o", color=GREY, markersize=4, alpha=0.6, label="results known, others differ")
+    axes.axvline(one["here"], color=ORANGE, linestyle="--", label="this candidate")
+    if value is not None:
+        axes.plot([one["here"]], [value], "D", color=ORANGE, markeredgecolor="black", label="as it turned out")
+    axes.set_xlabel(one["label"])

@@ -112,11 +112,11 @@ def slice_plot(
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, height)
-    plotext.plot(list(at), list(mean), marker="hd", label="predicted")
+    plotext.plot(list(at), list(mean), marker="hd")
     for edge in (low, high):
         plotext.scatter(list(at), edge, marker=".")
     nearest = min(range(len(at)), key=lambda i: abs(at[i] - here))
-    plotext.scatter([at[nearest]], [mean[nearest]], marker="o", label="candidate")
+    plotext.scatter([at[nearest]], [mean[nearest]], marker="X")  # no legend: it would cover the candidate
     plotext.xlabel(xlabel)
     plotext.title(label)
     drawn = str(plotext.build())

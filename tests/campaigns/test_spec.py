@@ -197,6 +197,15 @@ SCREENS = [
         '    \'botorch\' knows nothing of goal = "map"; write name = "bayesian"',
     ),
     (
+        [("at_target = true", 'within = "0.1 K"')],
+        "LAB-0201: c.toml has one fault; nothing was done\nc.toml:1\n    '0.1 K' is not in mS/cm or a unit of its kind",
+    ),
+    (
+        [("at_target = true", 'within = "0.1 mS/cm"'), ("in_flight = 3 ", 'model = "single-gp" ')],
+        f'LAB-0235: c.toml has one fault; nothing was done\nc.toml:{at("in_flight")}  optimizer.model = "single-gp"\n'
+        "    'single-gp' cannot say how far away the best possible is; write model = \"mixture\"",
+    ),
+    (
         [("[budget]", "[budget")],
         f"LAB-0202: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}\n    not TOML: expected ']' at the end of a table declaration",
     ),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labctl import explaining
+from campaigns.hindsight import when_proposed
+from labctl import explaining, wiring
+from labctl.app import main
 from labctl.errors import UsageError
-from tests.labctl.test_cli import labctl
-from tests.virtual_lab import VirtualLab
+from labctl.initialise import initialise
+from materials_db import records as db
+from tests.labctl.test_cli import labctl, on_terminal
+from tests.virtual_lab import VirtualLab, campaign, live
 
 CAMPAIGN = """
 [campaign]
@@ -120,3 +127,124 @@ def test_what_may_still_be_gained_is_told(finished: tuple[VirtualLab, str]) -> N
     first = explaining.what_the_model_says(opened, id, samples(lab, id))[0]
     assert first.startswith("left        the next experiment promises ")
     assert "with 80 % probability the best possible is within " in first
+
+
+# -- a lab with its own database -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab with a campaign of 16 by the default optimizer, and one of 3 at random."""
+    folder = tmp_path_factory.mktemp("explain") / "lab"
+    initialise(folder)
+
+    async def work() -> None:
+        machines = VirtualLab(optimizer=wiring.optimizer)
+        store = wiring.open_lab(folder).store
+        machines.store = store  # type: ignore[assignment]
+        await machines.carry_out(campaign(budget={"experiments": 16}))
+        await machines.carry_out(campaign(budget={"experiments": 3}, optimizer={"name": "random"}))
+        machines.close()
+        store.close()
+
+    live(work())
+    return folder
+
+
+Ask = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Ask in that lab: code, output, errors."""
+
+    def work(*words: str, lab: Path = folder) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labctl", "optimizer", "explain", *words, "--lab", str(lab)])
+        code = main()
+        seen = capsys.readouterr()
+        assert "Traceback" not in seen.err
+        return code, seen.out, seen.err
+
+    return work
+
+
+def only(answer: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = answer
+    assert code == 0, err
+    (item,) = json.loads(out)["items"]
+    found: dict[str, Any] = item
+    return found
+
+
+def test_every_proposal_is_explained_by_exactly_what_was_known_then(folder: Path) -> None:
+    store = wiring.open_lab(folder).store
+    with store.transaction() as tx:
+        plan = wiring.plan_at_hand(tx, "C-0001")
+        experiments = tx.find(db.Experiment, order="number", campaign_id="C-0001")
+        found = [when_proposed(tx, plan, e) for e in experiments]
+    store.close()
+    assert all(knew.same for knew in found)
+    for number, knew in enumerate(found, start=1):
+        assert all(o.number < number for o in knew.known)
+        assert len(knew.known) + len(knew.pending) == number - 1
+
+
+def test_the_rebuilt_model_says_what_was_written_down_then(ask: Ask) -> None:
+    told = only(ask("C-1", "S-14", "-o", "json"))
+    assert told["same_history"]
+    assert told["predicted"] == pytest.approx(told["recorded"]["value"], rel=1e-6)
+
+
+def test_sample_experiment_and_candidate_name_the_same(ask: Ask) -> None:
+    first, *others = (only(ask("1", id, "-o", "json")) for id in ("S-00014", "E-14", "x-14", "14"))
+    assert all(other == first for other in others)
+
+
+def test_what_would_come_next_is_the_same_when_asked_twice(ask: Ask) -> None:
+    first, again = (only(ask("C-1", "-o", "json")) for _ in range(2))
+    assert first == again
+    assert first["subject"] == "next proposal"
+    assert first["measured"] is None
+
+
+def test_a_corrected_value_is_said_to_change_what_the_model_says(folder: Path, tmp_path: Path, ask: Ask) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    store = wiring.open_lab(tmp_path / "copy").store
+    with store.transaction() as tx:
+        old = tx.find(db.Measurement, sample_id="S-00002", quantity="ionic_conductivity")[0]
+        later = old.taken_at + timedelta(seconds=1)
+        tx.add(
+            old.model_copy(update={"id": "M-99999", "value": old.value + 3, "taken_at": later}), at=later, actor="test"
+        )
+    store.close()
+    _, out, _ = ask("C-1", "S-14", lab=tmp_path / "copy")
+    assert "values were corrected since" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["C-1", "S-99999"], 3, "there is no sample 'S-99999'"),
+        (["C-9"], 3, "there is no campaign 'C-9'"),
+        (["C-1", "S-1"], 2, "there is no model to ask"),
+        (["C-1", "S-17"], 2, "not for C-0001\n  try: labctl optimizer explain C-0002 S-00017"),
+        (["C-2"], 2, "the optimizer 'random' gives no reasons"),
+        (["C-2", "S-17"], 2, "the optimizer 'random' gives no reasons"),
+        (["C-1", "--row", "3"], 2, "--history and --row go with a campaign file"),
+        (["c.toml", "S-1"], 2, "a campaign file has no sample 'S-1'"),
+        (["c.toml", "--row", "3"], 2, "--row needs a table"),
+        (["nowhere.toml"], 2, "there is no such file"),
+        (["C-1", "S-14", "--plot", "nowhere/a.png"], 2, "there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_explained_in_a_lab_is_said(ask: Ask, words: list[str], code: int, said: str) -> None:
+    found, out, err = ask(*words)
+    assert (found, out) == (code, "")
+    assert said in err
+
+
+def test_on_a_terminal_the_slice_is_drawn_and_nothing_is_wider_than_it(folder: Path) -> None:
+    seen = on_terminal("optimizer", "explain", "C-1", "S-14", "--lab", str(folder))
+    assert "X: this candidate" in seen
+    assert "[mass fraction]" in seen
+    assert max(map(len, seen.splitlines())) <= 80
