@@ -35,6 +35,7 @@ class Explained:
     reason: str  #: why it was proposed
     names: dict[int, str]  #: what people call each observation
     recorded: Measured | None = None  #: the prediction as it was written down then
+    promised: float | None = None  #: the gain as it was written down then, with what was under way believed
     turned_out: Observation | None = None  #: what was measured of it since
     same_history: bool = True  #: whether what is known now of that moment is what was known then
 
@@ -84,6 +85,7 @@ def of_sample(lab: Lab, campaign_id: str, sample_id: str | None) -> Explained:
         reason=record.origin_of_proposal,
         names=names,
         recorded=None if record.predicted is None else Measured(record.predicted, record.predicted_u),
+        promised=experiment.plan.get("gain"),
         turned_out=now.observations.get(experiment.number),
         same_history=then.same,
     )
@@ -208,6 +210,7 @@ def as_row(e: Explained) -> dict[str, Any]:
         "process": dict(e.about.candidate.process),
         **about,
         "recorded": None if e.recorded is None else asdict(e.recorded),
+        "promised": e.promised,
         "surprise": e.surprise,
         "best_of": e.named(e.about.best_number),
         "nearest": e.named(e.about.nearest.number if e.about.nearest else None),
@@ -223,9 +226,10 @@ def as_row(e: Explained) -> dict[str, Any]:
 def in_words(e: Explained) -> list[str]:
     """What a person is told, a paragraph each."""
     about, unit = e.about, e.plan.objective.unit
+    values = sum(o.value is not None for o in e.known)
     lines = [f"{e.subject}: {composition(about.candidate)}", f"why        {WHY.get(e.reason, e.reason)}"]
     lines.append(
-        f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {len(e.known)} results"
+        f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {values} results"
         + (
             f"; the best known then was {about.best:.4g} {unit} ({e.named(about.best_number)})"
             if about.best is not None
@@ -233,7 +237,9 @@ def in_words(e: Explained) -> list[str]:
         )
     )
     if e.plan.objective.goal in ("best", "many") and not e.plan.objective.others:
-        lines.append(f"gain       {about.gain:.2g} {unit} expected over the best known")
+        lines.append(
+            f"gain       {about.gain if e.promised is None else e.promised:.2g} {unit} expected over the best known"
+        )
     units = e.plan.spec.measured_units
     lines += [f"           {q}: {value_and_u(m.value, m.u, units[q])} predicted" for q, m in about.others.items()]
     if about.chance is not None:
