@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from materials_db.errors import MaterialsDBError, NotFoundError
+from materials_db.errors import MaterialsDBError, NewerDatabaseError, NotFoundError
 from materials_db.merit import Merit, in_unit
 
 Row = dict[str, Any]
+REVISIONS = ("0001",)  #: all that this version can read; a test holds them against the migrations
 KINDS = {
     "C": "campaign",
     "E": "experiment",
@@ -38,11 +39,22 @@ def look(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     try:
+        refuse_newer(connection, path)
         yield connection
     except sqlite3.DatabaseError as error:
         raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
     finally:
         connection.close()
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise NewerDatabaseError when a newer labctl made the tables: they may mean something else."""
+    row = connection.execute("SELECT version_num FROM labctl_version").fetchone()
+    if row is not None and row[0] not in REVISIONS:
+        raise NewerDatabaseError(
+            f"the database {path} has tables of version {row[0]}, which this labctl does not know"
+            f" (it knows up to {max(REVISIONS)}). Nothing was touched. Upgrade labctl, or open another lab."
+        )
 
 
 def ask(path: Path, query: str, *values: Any) -> list[Row]:

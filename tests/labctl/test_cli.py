@@ -208,9 +208,10 @@ def test_a_database_from_a_newer_version_is_refused(small_lab: Path) -> None:
     connection.execute("UPDATE labctl_version SET version_num = '9999'")
     connection.commit()
     connection.close()
-    _, error = labctl("audit", "verify", code=2)
-    assert "LAB-0302" in error
-    assert "Upgrade labctl" in error
+    for words in (("audit", "verify"), ("campaign", "list"), ("queue", "list")):
+        _, error = labctl(*words, code=2)
+        assert "LAB-0302" in error
+        assert "Upgrade labctl" in error
 
 
 def test_damage_to_the_log_is_told(small_lab: Path) -> None:

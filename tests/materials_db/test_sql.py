@@ -201,3 +201,10 @@ def test_a_kill_during_writes_loses_nothing_that_was_acknowledged(tmp_path: Path
         assert {f"L-{n}" for n in acknowledged} <= kept
         assert tx.verify_events() == len(kept)
     store.close()
+
+
+def test_quick_looks_know_the_same_versions_as_the_migrations() -> None:
+    from materials_db import glance
+    from materials_db.sql.upgrade import known
+
+    assert sorted(glance.REVISIONS) == sorted(known())
