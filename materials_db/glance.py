@@ -58,7 +58,9 @@ def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def ask(path: Path, query: str, *values: Any) -> list[Row]:
-    """Rows of one query."""
+    """Rows of one query; none in a lab that has not run anything yet."""
+    if not path.exists():
+        return []
     with look(path) as connection:
         return [dict(row) for row in connection.execute(query, values)]
 
@@ -77,7 +79,7 @@ def resolve(path: Path, letter: str, text: str) -> str:
         return text
     if text.lower() in ("last", "-"):
         if not known:
-            raise NotFoundError(f"there is no {kind} yet")
+            raise NotFoundError(f"there is no {kind} yet; the first comes with: labctl campaign run FILE")
         return str(known[-1])
     found = numbered(letter, text, known) or [id for id in known if id.upper().startswith(text.upper()) and text]
     if len(found) == 1:
