@@ -25,7 +25,7 @@ from labctl.app import app, main
 from labctl.suggesting import read_history
 from tests.labctl.test_cli import on_terminal
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[3] / "shared" / "data"
 CAMPAIGN = """
 [campaign]
 name = "alloy"
