@@ -10,8 +10,12 @@ a draw to the nearest composition that meets them (a small integer programme).
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -228,24 +232,41 @@ class Drawing:
             lower.append(-np.inf if low is None else float(low))
             upper.append(np.inf if high is None else float(high))
         stacked = np.vstack([np.array(rows), *(b[0] for b in blocks)])
-        solution = milp(
-            np.concatenate([np.zeros(2 * k), np.ones(k)]),
-            constraints=LinearConstraint(
-                stacked,
-                np.concatenate([lower, *(b[1] for b in blocks)]),
-                np.concatenate([upper, *(b[2] for b in blocks)]),
-            ),
-            bounds=Bounds(
-                np.concatenate([np.zeros(k), 1.0 - self.absent, np.zeros(k)]),
-                np.concatenate([np.full(k, float(self.steps)), np.ones(k), np.full(k, np.inf)]),
-            ),
-            integrality=np.concatenate([np.ones(2 * k), np.zeros(k)]),
-            options={"mip_rel_gap": NEARLY, "presolve": False},  # presolved, HiGHS prints to stdout
-        )
+        with stdout_to_stderr():
+            solution = milp(
+                np.concatenate([np.zeros(2 * k), np.ones(k)]),
+                constraints=LinearConstraint(
+                    stacked,
+                    np.concatenate([lower, *(b[1] for b in blocks)]),
+                    np.concatenate([upper, *(b[2] for b in blocks)]),
+                ),
+                bounds=Bounds(
+                    np.concatenate([np.zeros(k), 1.0 - self.absent, np.zeros(k)]),
+                    np.concatenate([np.full(k, float(self.steps)), np.ones(k), np.full(k, np.inf)]),
+                ),
+                integrality=np.concatenate([np.ones(2 * k), np.zeros(k)]),
+                options={"mip_rel_gap": NEARLY, "presolve": False},
+            )
         if solution.x is None:
             return None
         counts = tuple(round(n) for n in solution.x[:k])
         return counts if self.space.allows(counts) else None
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """HiGHS prints remarks of its own on the process's stdout, past Python, whatever it is told: they go to stderr."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    flush(None)
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def whole_constraints(space: Compositions) -> list[tuple[list[int], int | None, int | None]]:
