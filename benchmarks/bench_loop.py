@@ -25,7 +25,7 @@ from labctl import wiring, worker
 from labctl.initialise import initialise
 
 
-def make_lab(folder: Path, experiments: int, in_flight: int, sync: str) -> Path:
+def make_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimizer: str = "random") -> Path:
     """A lab whose machines take no time; the campaign file."""
     initialise(folder)
     file = folder / "labctl.toml"
@@ -41,7 +41,7 @@ def make_lab(folder: Path, experiments: int, in_flight: int, sync: str) -> Path:
         .replace("experiments = 30", f"experiments = {experiments}")
         .replace("in_flight = 3 ", f"in_flight = {in_flight} ")
     )
-    path.write_text(text.replace('name = "bayesian" ', 'name = "random" ').replace("max = 0.20", "max = 0.10"))
+    path.write_text(text.replace('name = "bayesian" ', f'name = "{optimizer}" ').replace("max = 0.20", "max = 0.10"))
     devices = {name: s.driver for name, s in wiring.open_lab(folder).file.instruments.items()}
     ensure_running(folder / ".labctl" / "simulator", devices=devices, speed=1.0, seed=1, durations=0.0, fast=True)
     return path

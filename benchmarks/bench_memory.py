@@ -1,7 +1,7 @@
 """(d) Memory of the worker after 1,000 experiments, and its growth up to 5,000.
 
-Method: as in bench_loop (machines that take no time, random search, 16 in flight, no wait
-for the disk); resident memory of this process is read from /proc after every 500.
+Method: as in bench_loop (machines that take no time, 16 in flight, no wait for the disk), with
+the default optimizer; resident memory of this process is read from /proc after every 500.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser()
     options.add_argument("-n", type=int, default=5000)
-    n = options.parse_args().n
+    options.add_argument("--optimizer", choices=("bayesian", "random"), default="bayesian")
+    asked = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "lab"
-        path = make_lab(folder, n, 16, "normal")
+        path = make_lab(folder, asked.n, 16, "normal", asked.optimizer)
         session = worker.run_campaign(folder, path)
         assert session.worker is not None
         print(f"{'experiments':>11} {'resident MB':>11} {'experiments/s':>13}")

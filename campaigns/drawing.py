@@ -232,7 +232,7 @@ class Drawing:
             lower.append(-np.inf if low is None else float(low))
             upper.append(np.inf if high is None else float(high))
         stacked = np.vstack([np.array(rows), *(b[0] for b in blocks)])
-        with stdout_to_stderr():
+        with quiet():
             solution = milp(
                 np.concatenate([np.zeros(2 * k), np.ones(k)]),
                 constraints=LinearConstraint(
@@ -254,19 +254,23 @@ class Drawing:
 
 
 @contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """HiGHS prints remarks of its own on the process's stdout, past Python, whatever it is told: they go to stderr."""
+def quiet() -> Iterator[None]:
+    """HiGHS prints remarks of its own past Python, whatever it is told: they go nowhere.
+
+    labctl itself prints on another descriptor (`labctl.app.keep_stdout`).
+    """
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
     flush(None)
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         yield
     finally:
         flush(None)
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
 
 
 def whole_constraints(space: Compositions) -> list[tuple[list[int], int | None, int | None]]:

@@ -140,6 +140,13 @@ class RawFile(BaseModel):
     content: bytes
 
 
+class SampleFailure(Params):
+    """What went wrong with one sample of a tray while the others are fine."""
+
+    fault: Fault
+    message: str
+
+
 class JobResult(BaseModel):
     """All that a finished job leaves behind."""
 
@@ -148,6 +155,7 @@ class JobResult(BaseModel):
     job_id: str
     readings: tuple[Reading, ...] = ()
     raw_files: tuple[RawFile, ...] = ()
+    failures: dict[str, SampleFailure] = {}  #: by sample id, those of a tray that were lost
     as_run: dict[str, Any] = {}  #: set-points read back and facts of the run, not the request
     simulated: bool = False
 
@@ -204,6 +212,7 @@ class RunState(StrEnum):
     """What the device says of one of its runs."""
 
     RUNNING = "running"
+    WAITING_HUMAN = "waiting_human"  #: nothing happens until a person acts
     DONE = "done"
     FAILED = "failed"
     ABORTED = "aborted"

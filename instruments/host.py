@@ -218,7 +218,7 @@ class Host:
     async def _after(self, entry: Entry, run: Run) -> JobStatus:
         """What follows from where the run stands; a finished one is fetched at once."""
         job_id, now = entry.request.job_id, self.clock.now()
-        if run.state is RunState.RUNNING:
+        if run.state in (RunState.RUNNING, RunState.WAITING_HUMAN):
             return entry.status(message=run.message, eta=now + timedelta(seconds=run.remaining_s))
         if run.state is RunState.DONE:
             return await self._fetch(entry, run)

@@ -84,6 +84,7 @@ def expected() -> tuple[type[Exception], ...]:
 
 def main() -> int:
     """Run one command; the exit status."""
+    keep_stdout()
     try:
         status = typer.main.get_command(app).main(prog_name="labctl", standalone_mode=False)
         sys.stdout.flush()
@@ -99,6 +100,14 @@ def main() -> int:
             raise
         return show(error)
     return status if isinstance(status, int) else 0  # what `raise typer.Exit(1)` comes back as
+
+
+def keep_stdout() -> None:
+    """What we print has a descriptor of its own; what libraries in C print on theirs goes to stderr."""
+    sys.stdout.flush()
+    ours = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    os.dup2(2, 1)
+    sys.stdout = sys.__stdout__ = ours  # type: ignore[misc]
 
 
 def quiet_pipe() -> None:

@@ -93,7 +93,7 @@ class Study:
         self.grid = Grid(space) if space.pool is None else Listed(space)
         whole = self.grid.all(WHOLE)
         self.finite = whole is not None
-        self.table = whole if whole is not None else distinct(self.grid.draw(generator(seed, "base"), BASE))
+        self.table = distinct(self.grid.draw(generator(seed, "base"), BASE) if whole is None else whole)
         self.raw = self.grid.raw(self.table)
         reference = self.raw if self.finite else self.grid.raw(self.grid.draw(generator("width"), REFERENCE))
         self.views: dict[str, View] = {n: view(n, space, reference) for n in ("roots", "uniform", "fractions")}
