@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from campaigns import budget, planning, results
@@ -167,7 +164,6 @@ class Bench:
             batch = optimizer.propose(plan.space, plan.objective, known, pending, size, plan.seed)
             found.append(batch)
             pending = [*pending, *(p.candidate for p in batch)]
-        give_memory_back()
         return found
 
     # -- plan, close: written together with the engine's record ---------------------------
@@ -274,14 +270,3 @@ def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:
 def segment_id(tx: Transaction, campaign_id: str) -> str:
     """A fresh workflow id for this campaign: the campaign's, with a running number."""
     return f"{campaign_id}#{tx.next_number(f'segment of {campaign_id}')}"
-
-
-@cache
-def _trim() -> Callable[[int], object]:
-    """Glibc's malloc_trim; nothing where the C library has none."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None) if os.name == "posix" else lambda _: None
-
-
-def give_memory_back() -> None:
-    """What large arrays left behind goes back to the system, which C libraries do not do by themselves."""
-    _trim()(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from materials_db.sql.store import SqlStore
     from materials_db.store import MaterialsStore, Transaction
 
+M_MMAP_THRESHOLD, LARGE = -3, 1 << 18  #: glibc's malloc.h: blocks from so many bytes are mapped on their own
 ACTOR = "labctl"  #: who the audit log names for what no person did
 FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
 
@@ -176,7 +179,8 @@ def optimizer(plan: Plan) -> Optimizer:
 
 def bayesian(plan: Plan) -> BayesianOptimizer:
     """The default optimizer, told all that the campaign file says to it."""
-    from campaigns.optimizers.bayesian import BayesianOptimizer
+    with absent("pandas"):
+        from campaigns.optimizers.bayesian import BayesianOptimizer
 
     return BayesianOptimizer(
         initial=plan.initial,
@@ -279,9 +283,32 @@ def plain_library() -> Optimizer:
 
 def warm_up() -> None:
     """Import what the optimizer needs while the first samples are being made: it takes seconds."""
-    from campaigns.optimizers.bayesian import import_libraries
+    with absent("pandas"):
+        from campaigns.optimizers.bayesian import import_libraries
 
     import_libraries()
+
+
+@contextmanager
+def absent(module: str) -> Iterator[None]:
+    """As if a module were not installed: scikit-learn loads pandas where it can, 30 MB that no proposal needs."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def return_large_blocks() -> None:
+    """Large arrays go back to the system when they are done with; glibc by itself learns to keep them."""
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def engine(lab: Lab, bench: Bench) -> DurableEngine:

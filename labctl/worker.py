@@ -95,6 +95,7 @@ class Worker:
 
     def _run(self) -> None:
         log_to(self.lab)
+        wiring.return_large_blocks()
         try:
             asyncio.run(self._serve())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
