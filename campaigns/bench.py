@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from campaigns import budget, planning, results
+from campaigns import budget, planning, results, tasks
 from campaigns.engine import Json
+from campaigns.floor import Floor, Performer
 from campaigns.history import History
 from campaigns.optimizer import Foresees, Optimizer, Proposal
 from campaigns.plan import Plan
 from campaigns.turns import Turns
 from instruments.clock import Clock
-from instruments.contract import Capability, JobRequest, JobResult, JobStatus, SampleAt
+from instruments.contract import Capability
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
 
@@ -23,17 +24,6 @@ ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
-
-
-class Performer(Protocol):
-    """The part of an instrument's host that a bench needs."""
-
-    def describe(self) -> list[Capability]: ...
-
-    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
-        """Submit (idempotent), wait, fetch. Expected faults are values."""
-
-    async def release(self, job_id: str) -> None: ...
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -60,6 +50,10 @@ class Bench:
         How blocking database work is run: `in_thread` or `in_line`.
     patience_s
         Wall seconds between tries to reach a device that holds a running job.
+    look_s
+        Lab seconds between looks at a tray that is being filled.
+    tray_wait_s
+        Lab seconds after which a sample is not kept waiting for a fuller tray, by instrument.
     """
 
     store: MaterialsStore
@@ -72,10 +66,24 @@ class Bench:
     turns: Turns = field(default_factory=Turns)
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread
     patience_s: float = 5.0
+    look_s: float = 60.0
+    tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
     _optimizers: dict[str, Optimizer] = field(default_factory=dict)
     _routes: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of jobs planned by this process
+
+    def __post_init__(self) -> None:
+        self.floor = Floor(
+            transact=self.transact,
+            hosts=self.hosts,
+            clock=self.clock,
+            registered=self.registered,
+            turns=self.turns,
+            patience_s=self.patience_s,
+            look_s=self.look_s,
+            tray_wait_s=self.tray_wait_s,
+        )
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
         """`work(transaction, *args)` in a transaction of its own."""
@@ -97,6 +105,9 @@ class Bench:
     async def propose(self, campaign_id: str, flying: Sequence[str]) -> Json:
         """What to make next: proposals, or why to end once nothing is in flight."""
         campaign, plan, history, prices = await self.transact(self._state, campaign_id)
+        adopted = await self.transact(unattended, campaign_id, flying)
+        if adopted:
+            return planning.choice([], ("done", "waiting for experiments in flight"), adopted)
         why = self._stop(campaign, plan, history)
         why = why or await self.offload(lambda: self._near_enough(campaign_id, plan, history))
         sizes = () if why else batches(plan, history.used.experiments, len(flying))
@@ -109,7 +120,8 @@ class Bench:
         campaign = tx.get(db.Campaign, campaign_id)
         prices = planning.prices(tx)
         if campaign_id not in self._plans:
-            self._plans[campaign_id] = planning.at_hand(tx, Plan.of(campaign), prices, campaign.created_at)
+            plan = planning.nested(Plan.of(campaign), self.capabilities)
+            self._plans[campaign_id] = planning.at_hand(tx, plan, prices, campaign.created_at)
         plan = self._plans[campaign_id]
         history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
         history.refresh(tx)
@@ -175,13 +187,17 @@ class Bench:
             tx, campaign_id, plan, proposals, at=self.clock.now(), site=self.site, simulated=self.simulated
         )
         for experiment, proposal in zip(new, proposals, strict=True):
-            self._routes |= dict(zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True))
+            for job, place in zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True):
+                self._routes[job] = {**place, "campaign": campaign_id}
         return new
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
         """The campaign rests: done, stopped or paused."""
         if state == "paused" and tx.get(db.Campaign, campaign_id).wanted == "run" and reason == PAUSED:
             return "running"  # somebody changed their mind: the worker begins a fresh workflow
+        held = tasks.open_doubts(tx, campaign_id) if state == "done" else []
+        if held:
+            state, reason = "paused", f"{reason}; {', '.join(held)} held until a person answers: labctl task list"
         at = self.clock.now()
         ended = None if state == "paused" else at
         tx.move(
@@ -200,55 +216,11 @@ class Bench:
 
     async def perform(self, job_id: str) -> Json:
         """Have one job done, whatever happened to an earlier try of this step."""
-        route = self._routes.pop(job_id, {})
-        if not route:  # planned by an earlier process: the job may have ended before the crash
-            route, known = await self.transact(results.route, job_id)
-            if known is not None:
-                return known
-        experiment_id = job_id.split("/")[0]
-        instrument = await self.turns.take(route["instruments"], experiment_id)
-        job, aborted = await self.transact(self._start, job_id, instrument)
-        if aborted is not None:
-            self.turns.release([instrument, *aborted["released"]], experiment_id)
-            return aborted
-        status, result = await self._act(job, instrument)
-        answer = await self.transact(self._finish, job_id, instrument, status, result)
-        await self.hosts[instrument].release(job_id)
-        self.turns.release(answer["released"], job.experiment_id)
-        return answer
+        return await self.floor.perform(job_id, self._routes.pop(job_id, {}))
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
-        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
-
-    async def _act(self, job: db.Job, instrument: str) -> tuple[JobStatus, JobResult | None]:
-        """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
-        request = JobRequest(
-            job_id=job.id,
-            capability=job.capability,
-            params=job.params,
-            samples=(SampleAt(sample_id=job.sample_id),),
-        )
-        status, result = await self.hosts[instrument].perform(request)
-        while not status.state.final:
-            await self.transact(results.tell, job.id, f"{instrument}: {status.message}", self.clock.now())
-            await asyncio.sleep(self.patience_s)
-            status, result = await self.hosts[instrument].perform(request)
-        return status, result
-
-    def _finish(
-        self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
-    ) -> Json:
-        capability = next(c for c in self.hosts[instrument].describe() if c.name == tx.get(db.Job, job_id).capability)
-        return results.finish(
-            tx,
-            job_id,
-            instrument,
-            status,
-            result,
-            physical=capability.physical,
-            instrument_id=self.registered[instrument],
-            at=self.clock.now(),
-        )
+    async def look(self) -> None:
+        """Do what people have asked for since the last look."""
+        await self.floor.look()
 
 
 def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:
@@ -265,6 +237,32 @@ def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:
         sizes.append(min(plan.tray, left))
         left, room = left - sizes[-1], room - sizes[-1]
     return tuple(sizes)
+
+
+def in_flight(tx: Transaction, campaign_id: str) -> list[tuple[str, list[str]]]:
+    """Workflow of each experiment that has not ended, and its jobs in order.
+
+    A sample that a person has sent on its way again has a workflow of its own for it: the
+    first ended when the sample was held.
+    """
+    found = []
+    for e in tx.find(db.Experiment, order="number", campaign_id=campaign_id, state=("planned", "running")):
+        jobs = [f"{e.id}/{step['name']}" for step in e.plan["steps"]]
+        answered = [t for t in tx.find(db.Task, question="in_doubt", job_id=all_tries(jobs)) if t.state == "done"]
+        found.append((f"{e.id}~{answered[-1].id}" if answered else e.id, jobs))
+    return found
+
+
+def all_tries(jobs: Sequence[str]) -> list[str]:
+    """Ids of these jobs and of all that may have been planned after them."""
+    return [*jobs, *(f"{job}.{n}" for job in jobs for n in range(2, results.ATTEMPTS + 2))]
+
+
+def unattended(tx: Transaction, campaign_id: str, flying: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Samples that were held and go on, which no workflow carries yet."""
+    if not tx.find(db.Task, question="in_doubt", state="done", limit=1):
+        return []
+    return [(id, jobs) for id, jobs in in_flight(tx, campaign_id) if id not in flying and "~" in id]
 
 
 def segment_id(tx: Transaction, campaign_id: str) -> str:

@@ -27,7 +27,7 @@ REPEATABLE = {
 }
 ATTEMPTS = 3  #: at most so many tries of one step for one sample
 
-Verdict = Literal["done", "again", "failed", "held"]
+Verdict = Literal["done", "again", "failed", "held", "aborted"]
 
 
 def judge(job: Job, status: JobStatus, *, physical: bool) -> Verdict:
@@ -40,6 +40,8 @@ def judge(job: Job, status: JobStatus, *, physical: bool) -> Verdict:
         return "done"
     if status.state is AtInstrument.IN_DOUBT:
         return "held"
+    if status.state is AtInstrument.ABORTED:
+        return "aborted"
     untouched = status.state in (AtInstrument.NOT_STARTED, AtInstrument.REJECTED)
     safe = untouched or not physical
     curable = status.fault in REPEATABLE

@@ -18,7 +18,7 @@ from campaigns.units import convert
 from materials_db import records as db
 from materials_db.store import Transaction
 
-FINAL = ("done", "failed", "aborted", "held")
+FINAL = ("done", "failed", "aborted")
 
 
 def candidate_of(record: db.Candidate) -> Candidate:
@@ -148,7 +148,7 @@ def observe(
         u=deciding.u if deciding else None,
         actual={c.component: c.fraction for c in weighed},
         others=found,
-        block=block_of(plan, good.values()),
+        block=block_of(tx, sample_id, plan, good.values()),
     )
 
 
@@ -166,8 +166,11 @@ def in_unit(m: db.Measurement, unit: str) -> Measured:
     return Measured(here, abs(above - here))
 
 
-def block_of(plan: Mapping[str, Any], values: Iterable[db.Measurement]) -> str | None:
-    """What the experiment shares with others: its tray, else the UTC day on which it was measured."""
+def block_of(tx: Transaction, sample_id: str, plan: Mapping[str, Any], values: Iterable[db.Measurement]) -> str | None:
+    """What the experiment shares with others: its last tray, else the UTC day on which it was measured."""
+    if plan.get("on_trays"):
+        trays = [job.tray for job in tx.find(db.Job, order="queued_at", sample_id=sample_id) if job.tray]
+        return f"tray {trays[-1]}" if trays else None
     if plan.get("tray") is not None:
         return f"tray {plan['tray']}"
     days = sorted(m.taken_at.astimezone(UTC).date().isoformat() for m in values)

@@ -17,6 +17,9 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
     planned = 0
     while True:
         choice = await steps.run("propose", bench.propose, campaign_id, flying)
+        for workflow, jobs in choice.get("adopted", []):
+            await steps.begin("experiment", workflow, workflow.split("~")[0], jobs)
+            flying = [*flying, workflow]
         if choice["proposals"]:
             new = await steps.record("plan", bench.plan, campaign_id, choice["proposals"])
             for experiment in new:

@@ -23,9 +23,15 @@ from materials_db.store import Transaction
 ACTOR = "labctl"
 
 
-def choice(proposals: list[dict[str, Any]], end: tuple[str, str]) -> Json:
-    """What `propose` answers: what to make, and how the campaign ends once nothing is in flight."""
-    return {"proposals": proposals, "end": end[0], "reason": end[1]}
+def choice(
+    proposals: list[dict[str, Any]], end: tuple[str, str], adopted: Sequence[tuple[str, list[str]]] = ()
+) -> Json:
+    """What `propose` answers: what to make, and how the campaign ends once nothing is in flight.
+
+    `adopted` are workflows of samples that were held and go on, with their jobs.
+    """
+    more = {"adopted": [list(a) for a in adopted]} if adopted else {}
+    return {"proposals": proposals, "end": end[0], "reason": end[1], **more}
 
 
 def prices(tx: Transaction) -> dict[str, float]:
@@ -74,7 +80,32 @@ def choose(
                 return choice(chosen, ("done", refusal))
             used = budget.add(used, cost)
             chosen.append(proposal_json(used.experiments, proposal, recipe, cost, history.digest, tray))
+            if tray_room(recipe, capabilities) > 1:
+                chosen[-1]["on_trays"] = True
     return choice(chosen, ("done", "waiting for experiments in flight"))
+
+
+def nested(plan: Plan, capabilities: Mapping[str, Sequence[Capability]]) -> Plan:
+    """The plan, with batches that fill a tray together where a step of it takes several samples at once.
+
+    What the file says of trays goes first. Shared are the process parameters that a step on a tray is told.
+    """
+    steps = [s for s in plan.spec.recipe.steps if rooms(s.capability, capabilities) > 1]
+    if plan.tray > 1 or not steps or plan.in_flight < 2:
+        return plan
+    names = {v[1:] for s in steps for v in s.params.values() if isinstance(v, str) and v.startswith("$")}
+    size = min(plan.in_flight, *(rooms(s.capability, capabilities) for s in steps))
+    return replace(plan, tray=size, shared=tuple(p.name for p in plan.space.process if p.name in names))
+
+
+def rooms(capability: str, capabilities: Mapping[str, Sequence[Capability]]) -> int:
+    """Most samples of one act, on the smallest instrument that can do it."""
+    return min((c.batch[1] for able in capabilities.values() for c in able if c.name == capability), default=1)
+
+
+def tray_room(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]]) -> int:
+    """Most samples that one act of this recipe takes."""
+    return max(rooms(step.capability, capabilities) for step in recipe.steps)
 
 
 def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float], beside: Prices, candidate: Candidate) -> budget.Cost:
@@ -160,7 +191,11 @@ def write_one(
             plan={
                 "sample_id": ids["sample"],
                 "gain": proposal["gain"],
-                **{key: proposal[key] for key in ("others", "chance", "tray") if proposal.get(key) not in (None, {})},
+                **{
+                    key: proposal[key]
+                    for key in ("others", "chance", "tray", "on_trays")
+                    if proposal.get(key) not in (None, {})
+                },
                 "cost": proposal["cost"],
                 "steps": routes(steps),
             },
@@ -219,7 +254,15 @@ def job(tx: Transaction, ids: Mapping[str, str], step: Mapping[str, Any], *, fir
 
 def routes(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Where each step may run, and which instruments are given back when it is done."""
-    return [{"name": s["name"], "instruments": s["instruments"], "releases": releases(steps, s["name"])} for s in steps]
+    return [
+        {
+            "name": s["name"],
+            "instruments": s["instruments"],
+            "releases": releases(steps, s["name"]),
+            "capability": s["capability"],
+        }
+        for s in steps
+    ]
 
 
 def releases(steps: Sequence[Mapping[str, Any]], name: str) -> list[str]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from campaigns import experiment as rules
 from campaigns.engine import Json
+from campaigns.trays import Key
 from campaigns.weighing import actual_fractions
-from instruments.contract import JobResult, JobStatus
+from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from materials_db import records as db
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
+ATTEMPTS = rules.ATTEMPTS
 FINAL = ("done", "failed", "aborted", "in_doubt")
-STATE = {"done": "done", "again": "failed", "failed": "failed", "held": "in_doubt"}
-EXPERIMENT_STATE = {"failed": "failed", "held": "held"}
+STATE = {"done": "done", "again": "failed", "failed": "failed", "held": "in_doubt", "aborted": "aborted"}
+EXPERIMENT_STATE = {"failed": "failed", "held": "held", "aborted": "aborted"}
 
 
 def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
@@ -29,7 +32,9 @@ def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
 def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
     """Where the job may run, from its experiment's plan; and its answer, if it had ended before a crash."""
     job, step = job_and_step(tx, job_id)
-    return step, answer(tx, job) if job.state in FINAL else None
+    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
+    place = {**step, "capability": job.capability, "campaign": campaign, "tray": job.tray}
+    return place, answer(tx, job) if job.state in FINAL else None
 
 
 def start(
@@ -45,7 +50,7 @@ def start(
         raise RuntimeError(
             f"{instrument} is leased to another experiment although its turn was given to {experiment.id}"
         )
-    if job.state != "running":
+    if job.state not in ("running", "waiting_human"):
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
             state="running", instrument_id=instrument_id, started_at=at,
@@ -53,6 +58,12 @@ def start(
     if experiment.state == "planned":
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
     return job, None
+
+
+def call_off(tx: Transaction, job_id: str, at: datetime) -> Json:
+    """What follows for a job whose wait was called off."""
+    job = tx.get(db.Job, job_id)
+    return answer(tx, job) if job.state in FINAL else abort(tx, job, at)
 
 
 def abort(tx: Transaction, job: db.Job, at: datetime) -> Json:
@@ -102,7 +113,7 @@ def finish(
     if result is not None:
         store_result(tx, job, result, instrument_id, at)
     tx.move(
-        db.Job, job.id, at=at, actor=ACTOR, was=["running"],
+        db.Job, job.id, at=at, actor=ACTOR, was=["running", "waiting_human"],
         state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
         message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
         ended_at=status.ended_at or at,
@@ -139,13 +150,99 @@ def release_all(tx: Transaction, experiment_id: str) -> list[str]:
 
 
 def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datetime) -> None:
-    """The experiment is over; jobs that it will not reach are set aside."""
-    if state != "done":
+    """The experiment is over, or held; jobs that it will not reach are set aside."""
+    if state not in ("done", "held"):
         for job in tx.find(db.Job, experiment_id=id, state=("planned", "queued")):
             tx.move(db.Job, job.id, at=at, actor=ACTOR, state="aborted", message="not reached", ended_at=at)
     tx.move(
-        db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running"], state=state, outcome=outcome, ended_at=at
-    )
+        db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running", "held"], state=state, outcome=outcome,
+        ended_at=None if state == "held" else at,
+    )  # fmt: skip
+
+
+# -- trays ------------------------------------------------------------------------------------
+
+
+def new_tray(tx: Transaction, job_id: str) -> tuple[str, str]:
+    """An id for a tray, and the campaign of the sample that has waited longest."""
+    campaign = tx.get(db.Experiment, tx.get(db.Job, job_id).experiment_id).campaign_id
+    return f"Y-{tx.next_number('tray'):05d}", campaign
+
+
+def start_tray(
+    tx: Transaction, tray: str, job_ids: Sequence[str], instrument: str, instrument_id: str, at: datetime
+) -> list[str]:
+    """Take the lease and mark the jobs as running together; those that are on the tray."""
+    placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
+    if not placed:
+        return []
+    if tx.claim(instrument, tray, at=at) is None:
+        raise RuntimeError(f"{instrument} is leased to another although its turn was given to {tray}")
+    for job in placed:
+        tx.move(
+            db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
+            state="running", instrument_id=instrument_id, started_at=at, tray=tray, message="",
+        )  # fmt: skip
+        if tx.get(db.Experiment, job.experiment_id).state == "planned":
+            tx.move(db.Experiment, job.experiment_id, at=at, actor=ACTOR, state="running", started_at=at)
+    return [job.id for job in placed]
+
+
+def wanted(tx: Transaction, job: db.Job) -> bool:
+    """Whether the job's campaign still wants it."""
+    return tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).wanted != "stop"
+
+
+def of_tray(tx: Transaction, tray: str) -> tuple[str, JobRequest, list[str]]:
+    """The instrument, the request and the jobs of a tray that has started."""
+    jobs = tx.find(db.Job, tray=tray)
+    first = jobs[0]
+    assert first.instrument_id is not None
+    samples = tuple(SampleAt(sample_id=job.sample_id, position=str(i)) for i, job in enumerate(jobs, 1))
+    request = JobRequest(job_id=tray, capability=first.capability, params=first.params, samples=samples)
+    return tx.get(db.Instrument, first.instrument_id).name, request, [job.id for job in jobs]
+
+
+def coming(tx: Transaction, key: Key, present: Sequence[str]) -> int:
+    """How many other jobs that want the same may still come."""
+    _, capability, params = key
+    others = [j for j in tx.find(db.Job, capability=capability, state=("planned", "queued")) if j.id not in present]
+    alike = [j for j in others if json.dumps(j.params, sort_keys=True) == params]
+    active = {e.id for e in tx.find(db.Experiment, id=[j.experiment_id for j in alike], state=("planned", "running"))}
+    return sum(j.experiment_id in active for j in alike)
+
+
+# -- what people want ---------------------------------------------------------------------------
+
+
+def wishes(tx: Transaction) -> dict[str, Any]:
+    """Holds, priorities, and what is to be called off or broken off."""
+    campaigns = {c.id: c for c in tx.find(db.Campaign, state="running")}
+    stopping = [c.id for c in campaigns.values() if c.wanted == "stop"]
+    experiments = tx.find(db.Experiment, campaign_id=stopping, state=("planned", "running")) if stopping else []
+    ids = [e.id for e in experiments]
+    waiting = tx.find(db.Job, experiment_id=ids, state=("planned", "queued")) if ids else []
+    holds = tx.find(db.Hold, state="active")
+    return {
+        "priority": {c.id: c.priority for c in campaigns.values()},
+        "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
+        "stopping": ids,
+        "waiting": [job.id for job in waiting],
+        "abort": [a for c in stopping if campaigns[c].abort for a in acts_to_abort(tx, campaigns[c])],
+    }
+
+
+def acts_to_abort(tx: Transaction, campaign: db.Campaign) -> list[tuple[str, str, str]]:
+    """Running acts of a campaign: id, instrument, why. A tray that others share goes on."""
+    mine = {e.id for e in tx.find(db.Experiment, campaign_id=campaign.id, state="running")}
+    jobs = tx.find(db.Job, experiment_id=list(mine), state=("running", "waiting_human")) if mine else []
+    acts = {}
+    for job in jobs:
+        shared = tx.find(db.Job, tray=job.tray) if job.tray else []
+        if job.instrument_id and all(other.experiment_id in mine for other in shared):
+            name = tx.get(db.Instrument, job.instrument_id).name
+            acts[job.tray or job.id] = (job.tray or job.id, name, f"{campaign.id} aborted")
+    return list(acts.values())
 
 
 def next_attempt_id(job: db.Job) -> str:
@@ -161,6 +258,7 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime) -> str:
         update={
             "id": id, "run": run, "attempt": job.attempt + 1, "state": "queued", "queued_at": at, "instrument_id": None,
             "fault": None, "message": "", "device_run_id": None, "as_run": {}, "started_at": None, "ended_at": None, "due_at": None,
+            "tray": None,
         }
     )  # fmt: skip
     tx.add(fresh, at=at, actor=ACTOR)

@@ -1,14 +1,31 @@
 """Whose turn is it at which instrument, within one process.
 
-The lease in the database is the proof; this is the queue in front of it, first come first
-served, so that nobody polls. A holder may keep an instrument over several steps (a
-thermostat while the measurement runs) and asks for it again without waiting.
+The lease in the database is the proof; this is the queue in front of it, so that nobody
+polls. The highest priority is served first, and waiting raises it: after `AGING_S` lab
+seconds by one level, so that nobody starves. Among equals it is the turn of the campaign
+that has had the least instrument time, then of whoever asked first. A holder may keep an
+instrument over several steps (a thermostat while the measurement runs) and asks for it
+again without waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+AGING_S = 6 * 3600.0  #: lab seconds of waiting that are worth one level of priority
+
+
+@dataclass(eq=False)
+class Waiting:
+    """Somebody who waits for one of some instruments."""
+
+    holder: str
+    any_of: tuple[str, ...]
+    campaign: str
+    since: float
+    turn: asyncio.Future[str | None]
 
 
 class Turns:
@@ -18,21 +35,34 @@ class Turns:
     ----------
     held
         Who holds what already, from the leases of an earlier process.
+    now
+        Lab seconds, for ageing and for shares.
     """
 
-    def __init__(self, held: Mapping[str, str] | None = None) -> None:
+    def __init__(self, held: Mapping[str, str] | None = None, now: Callable[[], float] = lambda: 0.0) -> None:
         self.held: dict[str, str] = dict(held or {})
-        self._waiting: list[tuple[str, tuple[str, ...], asyncio.Future[str]]] = []
+        self.now = now
+        self.priority: dict[str, int] = {}  #: by campaign
+        self.used_s: dict[str, float] = {}  #: instrument time by campaign, lab seconds
+        self.closed: dict[str, bool] = {}  #: instruments on hold; True: those who have begun there may come back
+        self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
+        self._waiting: list[Waiting] = []
 
-    async def take(self, any_of: Sequence[str], holder: str) -> str:
-        """Wait for one of these instruments, the free one or the one already held."""
+    async def take(self, any_of: Sequence[str], holder: str, campaign: str = "", *, patient: bool = True) -> str | None:
+        """Wait for one of these instruments, the free one or the one already held.
+
+        None when the wait was called off (`dismiss`), or when nothing is free and `patient` is false.
+        """
         mine = [i for i in any_of if self.held.get(i) == holder]
         if mine:
             return mine[0]
-        turn: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        entry = (holder, tuple(any_of), turn)
+        turn: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        entry = Waiting(holder, tuple(any_of), campaign, self.now(), turn)
         self._waiting.append(entry)
-        self._serve()
+        self.serve()
+        if not patient and not turn.done():
+            self._waiting.remove(entry)
+            return None
         try:
             return await turn
         except asyncio.CancelledError:
@@ -44,21 +74,49 @@ class Turns:
         for instrument in instruments:
             if self.held.get(instrument) == holder:
                 del self.held[instrument]
-        self._serve()
+                self._account(instrument)
+        self.serve()
 
-    def _serve(self) -> None:
-        for entry in list(self._waiting):
-            holder, any_of, turn = entry
-            free = next((i for i in any_of if i not in self.held), None)
+    def _account(self, instrument: str) -> None:
+        campaign, since = self._taken.pop(instrument, ("", self.now()))
+        self.used_s[campaign] = self.used_s.get(campaign, 0.0) + self.now() - since
+
+    def dismiss(self, holders: Collection[str]) -> None:
+        """Call off the waits of these: their work is no longer wanted."""
+        for entry in [e for e in self._waiting if e.holder in holders]:
+            self._waiting.remove(entry)
+            if not entry.turn.done():
+                entry.turn.set_result(None)
+
+    def close(self, instruments: Mapping[str, bool]) -> None:
+        """These take no new work from now on, all others do; True: whoever holds another instrument for them may."""
+        self.closed = dict(instruments)
+        self.serve()
+
+    def rank(self, entry: Waiting) -> tuple[float, float, float]:
+        """The lower, the earlier."""
+        level = self.priority.get(entry.campaign, 0) + (self.now() - entry.since) // AGING_S
+        return -level, self.used_s.get(entry.campaign, 0.0), entry.since
+
+    def serve(self) -> None:
+        """Give what is free to those whose turn it is."""
+        for entry in sorted(self._waiting, key=self.rank):
+            free = next((i for i in entry.any_of if self._open(i, entry.holder)), None)
             if free is not None:
-                self.held[free] = holder
+                self.held[free] = entry.holder
+                self._taken[free] = (entry.campaign, self.now())
                 self._waiting.remove(entry)
-                if not turn.done():
-                    turn.set_result(free)
+                if not entry.turn.done():
+                    entry.turn.set_result(free)
 
-    def _forget(self, entry: tuple[str, tuple[str, ...], asyncio.Future[str]]) -> None:
+    def _open(self, instrument: str, holder: str) -> bool:
+        if instrument in self.held:
+            return False
+        draining = self.closed.get(instrument)
+        return draining is None or (draining and holder in self.held.values())
+
+    def _forget(self, entry: Waiting) -> None:
         if entry in self._waiting:
             self._waiting.remove(entry)
-        holder, _, turn = entry
-        if turn.done() and not turn.cancelled():
-            self.release([turn.result()], holder)
+        if entry.turn.done() and not entry.turn.cancelled() and (given := entry.turn.result()) is not None:
+            self.release([given], entry.holder)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from instruments.clock import Clock
 from instruments.contract import Capability, Driver, InstrumentConfig
 from instruments.errors import UnknownDriver
+from instruments.people import Board
 from instruments.scpi import ScpiTcp
 from instruments.transport import Transport
 
@@ -102,8 +103,8 @@ def _info(name: str) -> DriverInfo:
     )
 
 
-def build(config: InstrumentConfig, clock: Clock, transport: Transport | None = None) -> Driver:
-    """A driver on its wire; nothing is sent yet."""
+def build(config: InstrumentConfig, clock: Clock, transport: Transport | Board | None = None) -> Driver:
+    """A driver on its wire, or on the board where people look; nothing is sent yet."""
     made: Driver = entry(config.driver).load()(config, transport or connect(config), clock)
     return made
 

@@ -16,6 +16,7 @@ from campaigns.units import CURRENCIES, UnitError, quantity
 from labctl.finding import DATABASE
 from materials_db.formula import Formula
 
+HUMAN = "human"  #: the driver without a wire
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 InstrumentName = Annotated[str, Field(pattern=NAME)]
 ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
@@ -124,6 +125,10 @@ class InstrumentSection(Section):
     address: Annotated[str | None, AfterValidator(tcp_address)] = None
     timeout: Annotated[float, in_unit("s"), Field(gt=0, le=600)] = 5.0  #: wall seconds for an answer
     limits: dict[str, Any] = {}
+    person: Literal["real", "simulated"] = "real"  #: who works at a bench of the driver "human"
+    tray_wait: Annotated[float | None, in_unit("s"), Field(ge=0)] = (
+        None  #: longest that a sample waits for a fuller tray
+    )
     calibration: CalibrationSection | None = None
 
 
@@ -197,7 +202,7 @@ class LabFile(Section):
                         hint="remove the address, or set lab.simulated = false",
                     )
                 )
-            if not self.lab.simulated and section.address is None:
+            if not self.lab.simulated and section.address is None and section.driver != HUMAN:
                 faults.append(Fault(message=f"{name} has no address", key=key, hint='add address = "tcp://HOST:PORT"'))
         if self.lab.simulated and self.lab.simulator is None:
             faults.append(

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl.labfile import LabFile
+from labctl.labfile import HUMAN, LabFile
 
 if TYPE_CHECKING:
     from campaigns.bench import Bench
@@ -84,7 +84,7 @@ class Lab:
             driver=section.driver,
             address=address,
             limits=dict(section.limits),
-            options={"timeout_s": section.timeout},
+            options={"timeout_s": section.timeout, "person": section.person},
             simulated=self.file.lab.simulated,
         )
 
@@ -104,7 +104,7 @@ class Lab:
         simulation = self.file.simulation
         return ensure_running(
             self.state / "simulator",
-            devices={name: section.driver for name, section in self.file.instruments.items()},
+            devices={n: section.driver for n, section in self.file.instruments.items() if section.driver != HUMAN},
             speed=simulation.speed,
             seed=simulation.seed,
             simulator=self.file.lab.simulator or "electrolyte",
@@ -129,23 +129,30 @@ class Lab:
         return ScaledClock(now, speed)
 
     @property
+    def speed(self) -> float:
+        """Lab seconds per wall second."""
+        return self.file.simulation.speed if self.file.lab.simulated else 1.0
+
+    @property
     def poll_s(self) -> tuple[float, float]:
         """Shortest and longest pause between two looks at a running job, lab seconds."""
-        speed = self.file.simulation.speed if self.file.lab.simulated else 1.0
-        return 0.01 * speed, 30.0 * speed
+        return 0.01 * self.speed, 30.0 * self.speed
 
     def hosts(self, clock: Clock) -> dict[str, Host]:
         """One host per instrument, each with its durable journal."""
+        from campaigns.bench import in_thread
+        from campaigns.tasks import StoreBoard
         from instruments import registry
         from instruments.host import Host
         from instruments.journal import Journal
 
+        board = StoreBoard(lambda: self.store, in_thread)
         folder = self.state / "journal"
         folder.mkdir(parents=True, exist_ok=True)
         return {
             name: Host(
                 name,
-                registry.build(config, clock),
+                registry.build(config, clock, board if config.driver == HUMAN else None),
                 Journal(folder / f"{name}.sqlite"),
                 clock,
                 limits=config.limits,

@@ -120,6 +120,7 @@ class Worker:
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
+                    await bench.look()
                     await asyncio.sleep(LOOK_S)
             finally:
                 await engine.close()
@@ -144,9 +145,9 @@ class Worker:
             return
         segment, flying = await bench.transact(next_segment, id)
         self._begun[id] = segment
-        for experiment, jobs in flying:
-            await engine.submit("experiment", experiment, experiment, jobs)
-        await engine.submit("campaign", segment, id, [experiment for experiment, _ in flying])
+        for workflow, jobs in flying:
+            await engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+        await engine.submit("campaign", segment, id, [workflow for workflow, _ in flying])
 
 
 def log_to(lab: Lab) -> None:
@@ -176,12 +177,9 @@ def any_model(tx: Transaction) -> bool:
 
 def next_segment(tx: Transaction, id: str) -> tuple[str, list[tuple[str, list[str]]]]:
     """A fresh workflow id, and the experiments that it must adopt with their jobs in order."""
-    from campaigns.bench import segment_id
-    from materials_db import records as db
+    from campaigns.bench import in_flight, segment_id
 
-    open_ = tx.find(db.Experiment, order="number", campaign_id=id, state=("planned", "running"))
-    flying = [(e.id, [f"{e.id}/{step['name']}" for step in e.plan["steps"]]) for e in open_]
-    return segment_id(tx, id), flying
+    return segment_id(tx, id), in_flight(tx, id)
 
 
 def fail(tx: Transaction, id: str, error: str, at: Any) -> None:
@@ -208,6 +206,8 @@ def make_bench(lab: Lab, hosts: Any, clock: Any, registered: dict[str, str]) -> 
         optimizer=wiring.optimizer,
         registered=registered,
         turns=Turns(held),
+        look_s=max(60.0, LOOK_S * lab.speed),
+        tray_wait_s={n: s.tray_wait for n, s in lab.file.instruments.items() if s.tray_wait is not None},
     )
 
 

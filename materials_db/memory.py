@@ -17,7 +17,7 @@ from materials_db.errors import DamagedFileError, IntegrityError
 from materials_db.records import Event, Lease, Record
 
 R = TypeVar("R", bound=Record)
-INDEXED = ("campaign_id", "experiment_id", "sample_id", "state")
+INDEXED = ("campaign_id", "experiment_id", "sample_id", "job_id", "state")
 
 
 class MemoryStore:

@@ -76,7 +76,7 @@ class Campaign(Record):
     """A campaign file, frozen at launch, and where the campaign stands."""
 
     kind = "campaign"
-    mutable = frozenset({"state", "wanted", "reason", "ended_at"})
+    mutable = frozenset({"state", "wanted", "reason", "ended_at", "abort", "priority"})
     name: str
     file_text: str
     file_sha256: str
@@ -90,6 +90,9 @@ class Campaign(Record):
     wanted: Literal["run", "pause", "stop"] = "run"
     reason: str = ""  #: why it stopped, in words
     ended_at: AwareDatetime | None = None
+    abort: bool = False  #: whether running jobs are to be broken off as well
+    priority: int = 0  #: the higher, the earlier it is served
+    due_at: AwareDatetime | None = None
 
 
 class Candidate(Record):
@@ -156,8 +159,11 @@ class Job(Record):
 
     kind = "job"
     mutable = frozenset(
-        {"state", "fault", "message", "device_run_id", "started_at", "ended_at", "as_run", "instrument_id", "due_at"}
-    )
+        {
+            "state", "fault", "message", "device_run_id", "started_at", "ended_at", "as_run", "instrument_id", "due_at",
+            "tray",
+        }
+    )  # fmt: skip
     run: str  #: short id for people, e.g. "R-00034"
     experiment_id: str
     sample_id: str
@@ -175,6 +181,7 @@ class Job(Record):
     started_at: AwareDatetime | None = None
     due_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
+    tray: str | None = None  #: the act that it shared with other samples, e.g. "Y-00003"
 
 
 class Ingredient(Record):
@@ -241,6 +248,39 @@ class Measurement(Record):
     taken_at: AwareDatetime
     supersedes_id: str | None = None
     supersedes_reason: str | None = None
+
+
+class Task(Record):
+    """What a person is asked to do, or to say, about a job; and the answer."""
+
+    kind = "task"
+    mutable = frozenset({"state", "answer", "answered_by", "answered_at"})
+    question: Literal["step", "in_doubt"]  #: a step that needs hands, or: did it happen?
+    job_id: str
+    instrument: str  #: name in the lab file
+    samples: list[str]  #: ids
+    title: str
+    prompt: dict[str, Any]  #: "text", and "fields" to be filled in: name, unit, low, high
+    asked_at: AwareDatetime
+    state: Literal["open", "done", "failed", "withdrawn"] = "open"
+    answer: dict[str, Any] = {}  #: "note", "values" by field, "happened" for a question in doubt
+    answered_by: str = ""
+    answered_at: AwareDatetime | None = None
+
+
+class Hold(Record):
+    """An instrument that takes no new work, because a person or its record says so."""
+
+    kind = "hold"
+    mutable = frozenset({"state", "released_by", "released_at"})
+    instrument: str  #: name in the lab file
+    mode: Literal["hold", "drain"]  #: drain: samples that it has begun with may still come back
+    reason: str
+    placed_by: str
+    placed_at: AwareDatetime
+    state: Literal["active", "released"] = "active"
+    released_by: str = ""
+    released_at: AwareDatetime | None = None
 
 
 class Event(BaseModel):

@@ -11,7 +11,7 @@ from materials_db.errors import ConflictError, IntegrityError, NotFoundError
 
 ALL: tuple[type[r.Record], ...] = (
     r.Lot, r.Instrument, r.Calibration, r.Campaign, r.Candidate, r.Recipe, r.Experiment, r.Sample, r.Job,
-    r.Ingredient, r.Composition, r.RawFile, r.Measurement,
+    r.Ingredient, r.Composition, r.RawFile, r.Measurement, r.Task, r.Hold,
 )  # fmt: skip
 
 #: field -> kind that it points at; None in the field is allowed where the record allows it
@@ -28,6 +28,7 @@ POINTS: dict[str, dict[str, str]] = {
         "sample_id": "sample", "job_id": "job", "calibration_id": "calibration", "raw_file_id": "raw_file",
         "supersedes_id": "measurement",
     },
+    "task": {"job_id": "job"},
 }  # fmt: skip
 
 

@@ -120,6 +120,9 @@ class CampaignRow(Row, table=True):
     wanted: str
     reason: str
     ended_at: datetime | None = moment(required=False)
+    abort: bool
+    priority: int
+    due_at: datetime | None = moment(required=False)
 
 
 class CandidateRow(Row, table=True):
@@ -203,6 +206,7 @@ class JobRow(Row, table=True):
     started_at: datetime | None = moment(required=False)
     due_at: datetime | None = moment(required=False)
     ended_at: datetime | None = moment(required=False)
+    tray: str | None = Field(index=True)
 
 
 class IngredientRow(Row, table=True):
@@ -282,6 +286,43 @@ class MeasurementRow(Row, table=True):
     taken_at: datetime = moment()
     supersedes_id: str | None = link("measurement.id", index=False, required=False)
     supersedes_reason: str | None
+
+
+class TaskRow(Row, table=True):
+    __tablename__ = "task"
+    __table_args__ = (
+        one_of("question", "step", "in_doubt"),
+        one_of("state", "open", "done", "failed", "withdrawn"),
+        sa.CheckConstraint("state NOT IN ('done', 'failed') OR length(answered_by) > 0", name="answer_has_a_name"),
+    )
+    question: str
+    job_id: str = link("job.id")
+    instrument: str
+    samples: list[str] = json()
+    title: str
+    prompt: dict[str, Any] = json()
+    asked_at: datetime = moment()
+    state: str = Field(index=True)
+    answer: dict[str, Any] = json()
+    answered_by: str
+    answered_at: datetime | None = moment(required=False)
+
+
+class HoldRow(Row, table=True):
+    __tablename__ = "hold"
+    __table_args__ = (
+        one_of("mode", "hold", "drain"),
+        one_of("state", "active", "released"),
+        sa.CheckConstraint("length(placed_by) > 0", name="hold_has_a_name"),
+    )
+    instrument: str = Field(index=True)
+    mode: str
+    reason: str
+    placed_by: str
+    placed_at: datetime = moment()
+    state: str = Field(index=True)
+    released_by: str
+    released_at: datetime | None = moment(required=False)
 
 
 class EventRow(SQLModel, table=True):

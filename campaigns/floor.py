@@ -1,0 +1,238 @@
+"""The floor of the lab: who gets which instrument when, and the act itself.
+
+Everything here is what one worker does with the instruments whose cables it holds. What
+is decided for good stands in the database (`results`); what is here can be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from campaigns import results, tasks
+from campaigns.engine import Json
+from campaigns.trays import Key, Trays, key_of
+from campaigns.turns import Turns
+from instruments.clock import Clock
+from instruments.contract import Capability, Fault, JobRequest, JobResult, JobState, JobStatus, SampleAt
+from materials_db import records as db
+from materials_db.store import Transaction
+
+TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
+
+
+class Performer(Protocol):
+    """The part of an instrument's host that a floor needs."""
+
+    def describe(self) -> list[Capability]: ...
+
+    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+        """Submit (idempotent), wait, fetch. Expected faults are values."""
+
+    async def release(self, job_id: str) -> None: ...
+
+    async def abort(self, job_id: str, reason: str) -> JobStatus:
+        """Break a running job off, in the way its capability declares."""
+
+
+@dataclass
+class Floor:
+    """See module.
+
+    Parameters
+    ----------
+    transact
+        ``await transact(work, *args)`` runs ``work(transaction, *args)`` in a transaction of its own.
+    registered
+        Id of the instrument row of each instrument's name.
+    patience_s
+        Wall seconds between tries to reach a device that holds a running job.
+    look_s
+        Lab seconds between looks at a tray that is being filled.
+    tray_wait_s
+        By instrument: lab seconds after which a sample is not kept waiting for a fuller tray.
+    """
+
+    transact: Callable[..., Awaitable[Any]]
+    hosts: Mapping[str, Performer]
+    clock: Clock
+    registered: Mapping[str, str]
+    turns: Turns
+    patience_s: float = 5.0
+    look_s: float = 60.0
+    tray_wait_s: Mapping[str, float] = field(default_factory=dict)
+    _acts: dict[str, asyncio.Future[tuple[str, JobStatus, JobResult | None]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.turns.now = self.clock.monotonic
+        self.trays = Trays(
+            start=self._start_tray,
+            coming=lambda key, present: self.transact(results.coming, key, present),
+            look=lambda: self.clock.sleep(self.look_s),
+            now=self.clock.monotonic,
+        )
+
+    # -- one job --------------------------------------------------------------------------
+
+    async def perform(self, job_id: str, place: dict[str, Any]) -> Json:
+        """Have one job done, whatever happened to an earlier try of this step.
+
+        Parameters
+        ----------
+        place
+            Where it may run, from its experiment's plan; empty where an earlier process planned it.
+        """
+        if not place:
+            place, known = await self.transact(results.route, job_id)
+            if known is not None:
+                return known
+        if place.get("tray") or self.room(place) > 1:
+            return await self._on_tray(job_id, place)
+        return await self._alone(job_id, place)
+
+    def room(self, place: Mapping[str, Any]) -> int:
+        """Most samples of one act of this step."""
+        wanted = place.get("capability")
+        able = [c for i in place["instruments"] for c in self.hosts[i].describe() if c.name == wanted]
+        return min((c.batch[1] for c in able), default=1)
+
+    async def _alone(self, job_id: str, place: Mapping[str, Any]) -> Json:
+        experiment_id = job_id.split("/")[0]
+        instrument = await self.turns.take(place["instruments"], experiment_id, place.get("campaign", ""))
+        if instrument is None:
+            return await self._call_off(job_id)
+        job, aborted = await self.transact(self._start, job_id, instrument)
+        if aborted is not None:
+            self.turns.release([instrument, *aborted["released"]], experiment_id)
+            return aborted
+        request = JobRequest(
+            job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
+        )
+        status, result = await self._act(request, instrument, [job.id])
+        answer = await self.transact(self._finish, job_id, instrument, status, result)
+        await self.hosts[instrument].release(job_id)
+        self.turns.release(answer["released"], experiment_id)
+        return answer
+
+    async def _call_off(self, job_id: str) -> Json:
+        """Its campaign was stopped while it waited."""
+        answer = await self.transact(results.call_off, job_id, self.clock.now())
+        self.turns.release(answer["released"], job_id.split("/")[0])
+        return answer
+
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
+        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
+
+    async def _act(
+        self, request: JobRequest, instrument: str, jobs: Sequence[str]
+    ) -> tuple[JobStatus, JobResult | None]:
+        """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
+        status, result = await self.hosts[instrument].perform(request)
+        while not status.state.final:
+            for job_id in jobs:
+                await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
+            await asyncio.sleep(self.patience_s)
+            status, result = await self.hosts[instrument].perform(request)
+        return status, result
+
+    def _finish(
+        self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
+    ) -> Json:
+        job, at = tx.get(db.Job, job_id), self.clock.now()
+        capability = next(c for c in self.hosts[instrument].describe() if c.name == job.capability)
+        answer: Json = results.finish(
+            tx,
+            job_id,
+            instrument,
+            status,
+            result,
+            physical=capability.physical,
+            instrument_id=self.registered[instrument],
+            at=at,
+        )
+        if answer["verdict"] == "held":
+            tasks.doubt(tx, job, instrument, status.message, at)
+        return answer
+
+    # -- trays ------------------------------------------------------------------------------
+
+    async def _on_tray(self, job_id: str, place: Mapping[str, Any]) -> Json:
+        tray = place.get("tray") or await self._join(job_id, place)
+        if tray is None:
+            return await self._call_off(job_id)
+        act = self._acts.get(tray)
+        if act is None:
+            act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray))
+        instrument, status, result = await asyncio.shield(act)
+        answer, last = await self.transact(self._finish_member, job_id, tray, instrument, status, result)
+        if last:
+            self._acts.pop(tray, None)
+            await self.hosts[instrument].release(tray)
+            self.turns.release([instrument], tray)
+        self.turns.release(answer["released"], job_id.split("/")[0])
+        return answer
+
+    async def _join(self, job_id: str, place: Mapping[str, Any]) -> str | None:
+        """Wait for others that want the same; the tray's id."""
+        job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        key = key_of(place["instruments"], job.capability, job.params)
+        wait_s = min(self.tray_wait_s.get(i, TRAY_WAIT_S) for i in place["instruments"])
+        return await self.trays.join(key, job_id, self.room(place), wait_s)
+
+    async def _start_tray(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]] | None:
+        """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
+        tray, campaign = await self.transact(results.new_tray, members()[0])
+        instrument = await self.turns.take(key[0], tray, campaign)
+        if instrument is None:
+            return None
+        placed = await self.transact(
+            results.start_tray, tray, members(), instrument, self.registered[instrument], self.clock.now()
+        )
+        if not placed:
+            self.turns.release([instrument], tray)
+            return None
+        return tray, placed
+
+    async def _tray_act(self, tray: str) -> tuple[str, JobStatus, JobResult | None]:
+        """One act on all samples of a tray, the same after a restart."""
+        instrument, request, jobs = await self.transact(results.of_tray, tray)
+        return instrument, *await self._act(request, instrument, jobs)
+
+    def _finish_member(
+        self, tx: Transaction, job_id: str, tray: str, instrument: str, status: JobStatus, result: JobResult | None
+    ) -> tuple[Json, bool]:
+        """One sample's share of what the tray gave; whether it was the last."""
+        sample = tx.get(db.Job, job_id).sample_id
+        answer = self._finish(tx, job_id, instrument, *share(status, result, sample))
+        last = all(job.state in results.FINAL for job in tx.find(db.Job, tray=tray))
+        if last:
+            tx.release(instrument, tray)
+        return answer, last
+
+    # -- what people want --------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Do what people have asked for since the last look: holds, priorities, stops, aborts."""
+        wishes = await self.transact(results.wishes)
+        self.turns.priority = wishes["priority"]
+        self.turns.close(wishes["holds"])
+        if wishes["stopping"]:
+            self.turns.dismiss(wishes["stopping"])
+            self.trays.dismiss(wishes["waiting"])
+        for act, instrument, reason in wishes["abort"]:
+            if instrument in self.hosts:
+                await self.hosts[instrument].abort(act, reason)
+
+
+def share(status: JobStatus, result: JobResult | None, sample: str) -> tuple[JobStatus, JobResult | None]:
+    """One sample's part of a tray's outcome."""
+    if result is None:
+        return status, None
+    lost = result.failures.get(sample)
+    mine = result.model_copy(update={"readings": tuple(r for r in result.readings if r.sample_id == sample)})
+    if lost is None:
+        return status, mine
+    fault: Fault = lost.fault
+    return status.model_copy(update={"state": JobState.FAILED, "fault": fault, "message": lost.message}), mine

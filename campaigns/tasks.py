@@ -1,0 +1,260 @@
+"""What people are asked, and what follows from their answers.
+
+Two kinds of question: a step of a recipe that needs hands, and an act of which neither the
+machine nor its record can tell whether it happened. The first is a job like any other, whose
+instrument is a person; the second holds one sample until somebody has looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from campaigns import results
+from campaigns.errors import CampaignError
+from instruments.people import Answer, Entry, Question
+from materials_db import records as db
+from materials_db.store import MaterialsStore, Transaction
+
+ACTOR = "labctl"
+Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class TaskError(CampaignError):
+    """An answer that does not fit its question; nothing was written."""
+
+
+class StoreBoard:
+    """The board of `instruments.people`, kept in the materials database.
+
+    Parameters
+    ----------
+    offload
+        How blocking database work is run beside the event loop.
+    """
+
+    def __init__(self, store: Callable[[], MaterialsStore], offload: Offload) -> None:
+        self.store, self.offload = store, offload
+
+    async def _within(self, work: Callable[..., Any], *args: Any) -> Any:
+        def commit() -> Any:
+            with self.store().transaction() as tx:
+                return work(tx, *args)
+
+        return await self.offload(commit)
+
+    async def ask(self, question: Question, at: datetime) -> None:
+        await self._within(ask, question, at)
+
+    async def asked_at(self, job_id: str) -> datetime | None:
+        found = await self._within(of_job, job_id)
+        return found.asked_at if found else None
+
+    async def answer(self, job_id: str) -> Answer | None:
+        found = await self._within(of_job, job_id)
+        return answer_of(found) if found else None
+
+    async def reply(self, job_id: str, answer: Answer) -> None:
+        await self._within(reply, job_id, answer)
+
+    async def withdraw(self, job_id: str, at: datetime) -> None:
+        await self._within(withdraw, job_id, at)
+
+
+def of_job(tx: Transaction, job_id: str) -> db.Task | None:
+    """The step that this job asks of a person."""
+    found = tx.find(db.Task, job_id=job_id, question="step", order="asked_at", newest_first=True, limit=1)
+    return found[0] if found else None
+
+
+def ask(tx: Transaction, question: Question, at: datetime) -> None:
+    """Put a step up, once; its job waits for a person from then on."""
+    if of_job(tx, question.job_id):
+        return
+    prompt = {"text": question.text, "fields": [e.model_dump(mode="json") for e in question.entries]}
+    new_task(tx, "step", question.job_id, question.instrument, question.samples, question.title, prompt, at)
+    if tx.get(db.Job, question.job_id).state == "running":
+        tx.move(db.Job, question.job_id, at=at, actor=ACTOR, was=["running"], state="waiting_human")
+
+
+def new_task(
+    tx: Transaction,
+    kind: str,
+    job_id: str,
+    instrument: str,
+    samples: Sequence[str],
+    title: str,
+    prompt: Mapping[str, Any],
+    at: datetime,
+) -> None:
+    """One more row for people."""
+    task = db.Task(
+        id=f"T-{tx.next_number('T'):05d}",
+        question=kind,
+        job_id=job_id,
+        instrument=instrument,
+        samples=list(samples),
+        title=title,
+        prompt=dict(prompt),
+        asked_at=at,
+    )
+    tx.add(task, at=at, actor=ACTOR)
+
+
+def doubt(tx: Transaction, job: db.Job, instrument: str, why: str, at: datetime) -> None:
+    """Ask whether an act happened, once per job."""
+    if tx.find(db.Task, job_id=job.id, question="in_doubt"):
+        return
+    title = f"did {instrument} carry out {job.step} on {job.sample_id}?"
+    text = f"{instrument} may or may not have begun {job.capability} for {job.sample_id} ({job.run}): {why}. Look at the sample."
+    new_task(tx, "in_doubt", job.id, instrument, [job.sample_id], title, {"text": text, "fields": []}, at)
+
+
+def answer_of(task: db.Task) -> Answer | None:
+    """The answer of a step."""
+    if task.state not in ("done", "failed") or task.answered_at is None:
+        return None
+    return Answer(
+        by=task.answered_by,
+        at=task.answered_at,
+        done=task.state == "done",
+        note=task.answer.get("note", ""),
+        values=task.answer.get("values", {}),
+    )
+
+
+def reply(tx: Transaction, job_id: str, answer: Answer) -> None:
+    """Write the answer of a step down, unless there is one."""
+    task = of_job(tx, job_id)
+    if task is not None and task.state == "open":
+        write(tx, task, answer)
+
+
+def write(tx: Transaction, task: db.Task, answer: Answer, **more: Any) -> None:
+    """The answer, with the person's name."""
+    tx.move(
+        db.Task, task.id, at=answer.at, actor=answer.by, was=["open"], state="done" if answer.done else "failed",
+        answer={"note": answer.note, "values": answer.values, **more}, answered_by=answer.by, answered_at=answer.at,
+    )  # fmt: skip
+
+
+def withdraw(tx: Transaction, job_id: str, at: datetime) -> None:
+    """Take a question down that nobody has answered."""
+    for task in tx.find(db.Task, job_id=job_id, state="open"):
+        tx.move(db.Task, task.id, at=at, actor=ACTOR, was=["open"], state="withdrawn")
+
+
+# -- answers from the terminal ---------------------------------------------------------------
+
+
+def respond(
+    tx: Transaction, task_id: str, answer: Answer, *, samples: Sequence[str] = (), happened: bool | None = None
+) -> str:
+    """A person's answer; what follows from it, in words.
+
+    Parameters
+    ----------
+    samples
+        Ids as they were typed or scanned; where given they must be the ones that are asked about.
+    happened
+        For a question in doubt: whether the act took place.
+
+    Raises
+    ------
+    TaskError
+        The samples are others, a value is missing, unknown or out of range, or the question is of the other kind.
+    ConflictError
+        It was answered already.
+    """
+    task = tx.get(db.Task, task_id)
+    check_samples(task, samples)
+    if task.question == "in_doubt":
+        if answer.done and happened is None:
+            raise TaskError(
+                f"{task_id} asks whether it happened; say --happened or --not-started, or: labctl task fail"
+            )
+        write(tx, task, answer, happened=happened)
+        return settle(tx, task, answer, happened)
+    if happened is not None:
+        raise TaskError(f"{task_id} is a step to be done: --happened and --not-started belong to questions in doubt")
+    check_values(task, answer)
+    write(tx, task, answer)
+    return "the campaign goes on" if answer.done else f"{', '.join(task.samples)} is given up"
+
+
+def check_samples(task: db.Task, typed: Sequence[str]) -> None:
+    """The person has the right thing in hand."""
+    wrong = sorted({s.strip().upper() for s in typed} ^ {s.upper() for s in task.samples}) if typed else []
+    if wrong:
+        raise TaskError(
+            f"{task.id} is about {', '.join(task.samples)}, not {', '.join(typed)}: check the label; nothing was written"
+        )
+
+
+def check_values(task: db.Task, answer: Answer) -> None:
+    """All fields, nothing else, within their ranges."""
+    fields = {f["name"]: Entry.model_validate(f) for f in task.prompt.get("fields", [])}
+    for name, value in answer.values.items():
+        field = fields.get(name)
+        if field is None:
+            raise TaskError(f"{task.id} does not ask for {name!r}; it asks for {', '.join(fields) or 'no values'}")
+        if not field.low <= value <= field.high:
+            raise TaskError(f"{name} = {value:g} {field.unit} is outside {field.low:g} to {field.high:g} {field.unit}")
+    missing = [f"{f.name} in {f.unit}" for f in fields.values() if f.name not in answer.values]
+    if missing and answer.done:
+        raise TaskError(f"{task.id} asks for {', '.join(missing)}; add --value {next(iter(fields))}=NUMBER")
+
+
+def settle(tx: Transaction, task: db.Task, answer: Answer, happened: bool | None) -> str:
+    """A held sample goes on, or is given up; what was said, in words."""
+    job, at = tx.get(db.Job, task.job_id), answer.at
+    words = f"{answer.by} says: {'it happened' if happened else 'it never began' if answer.done else 'lost'}"
+    words += f", {answer.note}" if answer.note else ""
+    if not answer.done:
+        tx.move(
+            db.Job, job.id, at=at, actor=answer.by, was=["in_doubt"],
+            state="failed", fault="operator", message=words, ended_at=at,
+        )  # fmt: skip
+        results.end_experiment(tx, job.experiment_id, "failed", f"{job.step}: {words}", at)
+        return f"{job.sample_id} is given up"
+    state, fault = ("done", None) if happened else ("failed", "operator")
+    tx.move(
+        db.Job, job.id, at=at, actor=answer.by, was=["in_doubt"], state=state, fault=fault, message=words, ended_at=at
+    )
+    tx.move(
+        db.Experiment,
+        job.experiment_id,
+        at=at,
+        actor=answer.by,
+        was=["held"],
+        state="running",
+        ended_at=None,
+        outcome="",
+    )
+    if happened:
+        results.go_on(tx, *results.job_and_step(tx, job.id), at)
+    else:
+        results.plan_again(tx, job, at)
+    return carry_on(tx, job, answer)
+
+
+def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
+    """See that the campaign takes the sample up again."""
+    campaign = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id)
+    if campaign.state == "running":
+        return f"{job.sample_id} goes on"
+    if campaign.state == "paused" and campaign.wanted == "run":
+        tx.move(
+            db.Campaign, campaign.id, at=answer.at, actor=answer.by, was=["paused"],
+            state="running", reason="", ended_at=None,
+        )  # fmt: skip
+        return f"{job.sample_id} goes on as soon as a worker serves this lab: labctl campaign resume {campaign.id}"
+    return f"{job.sample_id} waits: {campaign.id} is {campaign.state}; labctl campaign resume {campaign.id}"
+
+
+def open_doubts(tx: Transaction, campaign_id: str) -> list[str]:
+    """Samples of this campaign that wait for a person's answer."""
+    held = {e.id for e in tx.find(db.Experiment, campaign_id=campaign_id, state="held")}
+    tasks = tx.find(db.Task, question="in_doubt", state="open") if held else []
+    return [s for t in tasks for s in t.samples if t.job_id.split("/")[0] in held]

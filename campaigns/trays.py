@@ -1,0 +1,141 @@
+"""How samples come together on a tray: the same step, the same set-points, one act.
+
+A tray starts when it is full, when its oldest sample has waited long enough, or when no
+other sample can still come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[tuple[str, ...], str, str]
+
+
+def key_of(instruments: Sequence[str], capability: str, params: Mapping[str, Any]) -> Key:
+    """What samples must have in common to share a tray."""
+    return tuple(instruments), capability, json.dumps(params, sort_keys=True)
+
+
+@dataclass(eq=False)
+class Member:
+    """One job that waits for its tray."""
+
+    job_id: str
+    since: float
+    placed: asyncio.Future[str | None]  #: id of the tray; None when the wait was called off
+
+
+@dataclass
+class Forming:
+    """A tray that is being filled.
+
+    Parameters
+    ----------
+    room
+        Most samples.
+    wait_s
+        Lab seconds after which the oldest sample is not kept waiting for others.
+    """
+
+    key: Key
+    room: int
+    wait_s: float
+    members: list[Member] = field(default_factory=list)
+    former: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more fits."""
+        return len(self.members) >= self.room
+
+    def due(self, now: float) -> bool:
+        """Whether the oldest has waited long enough."""
+        return bool(self.members) and now >= self.members[0].since + self.wait_s
+
+    def words(self, latest: str) -> str:
+        """Where it stands, for those who watch."""
+        return f"tray forming {min(len(self.members), self.room)}/{self.room}, until {latest} at the latest"
+
+
+class Trays:
+    """All trays that are being filled in this process.
+
+    Parameters
+    ----------
+    start
+        Takes an instrument and puts these jobs on a tray; the tray's id, and who of them is on it.
+        None when none of them is wanted any more.
+    coming
+        How many other jobs could still join a tray of this key.
+    look
+        Returns when it is worth looking again.
+    now
+        Lab seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: Callable[[Key, Callable[[], list[str]]], Awaitable[tuple[str, list[str]] | None]],
+        coming: Callable[[Key, Sequence[str]], Awaitable[int]],
+        look: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
+    ) -> None:
+        self.start, self.coming, self.look, self.now = start, coming, look, now
+        self.forming: dict[Key, Forming] = {}
+
+    async def join(self, key: Key, job_id: str, room: int, wait_s: float) -> str | None:
+        """Wait until this job is on a tray that starts; the tray's id, None when it was called off."""
+        tray = self.forming.setdefault(key, Forming(key, room, wait_s))
+        member = Member(job_id, self.now(), asyncio.get_running_loop().create_future())
+        tray.members.append(member)
+        if tray.former is None:
+            tray.former = asyncio.create_task(self._form(tray))
+        try:
+            return await member.placed
+        finally:
+            if member in tray.members:
+                tray.members.remove(member)
+
+    def dismiss(self, job_ids: Sequence[str]) -> None:
+        """Call off the waits of these."""
+        for tray in self.forming.values():
+            for member in [m for m in tray.members if m.job_id in job_ids]:
+                tray.members.remove(member)
+                if not member.placed.done():
+                    member.placed.set_result(None)
+
+    async def _form(self, tray: Forming) -> None:
+        """One tray after the other, until nobody waits."""
+        try:
+            while tray.members:
+                while tray.members and not await self._ready(tray):
+                    await self.look()
+                started = await self.start(tray.key, lambda: [m.job_id for m in tray.members[: tray.room]])
+                if started is None:
+                    await self.look()
+                else:
+                    self._place(tray, *started)
+        except Exception as error:  # noqa: BLE001 - carried to those who wait, who raise it
+            for member in tray.members:
+                if not member.placed.done():
+                    member.placed.set_exception(error)
+        finally:
+            tray.former = None
+            if self.forming.get(tray.key) is tray and not tray.members:
+                del self.forming[tray.key]
+
+    async def _ready(self, tray: Forming) -> bool:
+        if tray.full or tray.due(self.now()):
+            return True
+        return await self.coming(tray.key, [m.job_id for m in tray.members]) == 0
+
+    def _place(self, tray: Forming, tray_id: str, jobs: Sequence[str]) -> None:
+        for member in [m for m in tray.members if m.job_id in jobs]:
+            tray.members.remove(member)
+            if not member.placed.done():
+                member.placed.set_result(tray_id)
