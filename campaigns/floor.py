@@ -123,7 +123,11 @@ class Floor:
         return answer
 
     def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
-        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
+        takes_s = self._capability(instrument, tx.get(db.Job, job_id).capability).typical_s
+        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now(), takes_s=takes_s)
+
+    def _capability(self, instrument: str, name: str) -> Capability:
+        return next(c for c in self.hosts[instrument].describe() if c.name == name)
 
     async def _act(
         self, request: JobRequest, instrument: str, jobs: Sequence[str]
@@ -141,7 +145,7 @@ class Floor:
         self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
     ) -> Json:
         job, at = tx.get(db.Job, job_id), self.clock.now()
-        capability = next(c for c in self.hosts[instrument].describe() if c.name == job.capability)
+        capability = self._capability(instrument, job.capability)
         answer: Json = results.finish(
             tx,
             job_id,
@@ -188,8 +192,9 @@ class Floor:
         if instrument is None:
             return None
         placed = await self.transact(
-            results.start_tray, tray, members(), instrument, self.registered[instrument], self.clock.now()
-        )
+            results.start_tray, tray, members(), instrument, self.registered[instrument], self.clock.now(),
+            self._capability(instrument, key[1]).typical_s,
+        )  # fmt: skip
         if not placed:
             self.turns.release([instrument], tray)
             return None

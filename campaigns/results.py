@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns import experiment as rules
@@ -38,7 +38,7 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
 
 
 def start(
-    tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime
+    tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime, takes_s: float
 ) -> tuple[db.Job, Json | None]:
     """Take the lease and mark the job as running; an answer instead if the campaign was stopped."""
     job = tx.get(db.Job, job_id)
@@ -53,7 +53,7 @@ def start(
     if job.state not in ("running", "waiting_human"):
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
-            state="running", instrument_id=instrument_id, started_at=at,
+            state="running", instrument_id=instrument_id, started_at=at, due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
     if experiment.state == "planned":
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
@@ -170,7 +170,13 @@ def new_tray(tx: Transaction, job_id: str) -> tuple[str, str]:
 
 
 def start_tray(
-    tx: Transaction, tray: str, job_ids: Sequence[str], instrument: str, instrument_id: str, at: datetime
+    tx: Transaction,
+    tray: str,
+    job_ids: Sequence[str],
+    instrument: str,
+    instrument_id: str,
+    at: datetime,
+    takes_s: float,
 ) -> list[str]:
     """Take the lease and mark the jobs as running together; those that are on the tray."""
     placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
@@ -182,6 +188,7 @@ def start_tray(
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
             state="running", instrument_id=instrument_id, started_at=at, tray=tray, message="",
+            due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
         if tx.get(db.Experiment, job.experiment_id).state == "planned":
             tx.move(db.Experiment, job.experiment_id, at=at, actor=ACTOR, state="running", started_at=at)

@@ -102,7 +102,7 @@ def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
 
 
 def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
-    """Write down what a person wants of a campaign: run, pause or stop.
+    """Write down what a person wants of a campaign: run, pause, stop or abort.
 
     Raises
     ------
@@ -120,10 +120,18 @@ def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
         apply_wish(tx, campaign, wanted, at)
 
 
+def prioritise(lab: Lab, campaign_id: str, level: int) -> None:
+    """Serve a campaign earlier or later than others."""
+    with lab.store.transaction() as tx:
+        tx.move(db.Campaign, campaign_id, at=lab.clock().now(), actor=wiring.actor(), priority=level)
+
+
 def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> None:
     """A paused campaign that should run or stop must be running for a worker to adopt it."""
     wakes = campaign.state != "running" and wanted != "pause"
     changes: dict[str, Any] = {"state": "running", "reason": ""} if wakes else {}
+    if wanted == "abort":
+        wanted, changes["abort"] = "stop", True
     if campaign.wanted != wanted or changes:
         tx.move(db.Campaign, campaign.id, at=at, actor=wiring.actor(), was=[campaign.state], wanted=wanted, **changes)
 

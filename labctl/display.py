@@ -112,6 +112,18 @@ QUEUE = [
     Column("campaign", "campaign", rank=3),
     Column("reason", "reason", rank=0, wrap=True),
 ]
+TASKS = [
+    Column("id", "task", rank=0),
+    Column("title", "what", rank=0, wrap=True),
+    Column("instrument", "where", rank=1),
+    Column("samples", "samples", ", ".join, rank=2),
+    Column("asked_at", "since (UTC)", moment, rank=2),
+    Column("state", "state", rank=1),
+    Column("question", "question", rank=3),
+    Column("answered_by", "by", rank=2),
+    Column("answered_at", "answered (UTC)", moment, rank=4),
+    Column("campaign", "campaign", rank=3),
+]
 INSTRUMENTS = [
     Column("name", "name", rank=0),
     Column("driver", "driver", rank=1),
@@ -283,6 +295,27 @@ def show_sample(row: Row) -> None:
         say(
             f"    {m['id']}  {m['quantity']:<20} {value_and_u(m['value'], m['u'], m['unit'])}  n={m['n']}  {m['quality']}"
         )
+
+
+def show_task(row: Row) -> None:
+    """The page of one task: what to do, and what to type afterwards."""
+    say(f"{row['id']}   {row['title']}   {row['state']}   asked {moment(row['asked_at'])} UTC   {row['campaign']}")
+    say(f"  {row['prompt']['text']}")
+    for field in row["prompt"].get("fields", []):
+        say(f"  read off {field['name']} in {field['unit']}, {field['low']:g} to {field['high']:g}")
+    if row["state"] != "open":
+        say(
+            f"  answered by {row['answered_by']} {moment(row['answered_at'] or '')}: {row['answer'].get('note') or row['state']}"
+        )
+        return
+    samples = " ".join(f"--sample {s}" for s in row["samples"])
+    values = "".join(f" --value {f['name']}=NUMBER" for f in row["prompt"].get("fields", []))
+    if row["question"] == "in_doubt":
+        say(f"  it happened:       labctl task done {row['id']} {samples} --happened")
+        say(f"  it never began:    labctl task done {row['id']} {samples} --not-started")
+    else:
+        say(f"  when it is done:   labctl task done {row['id']} {samples}{values}")
+    say(f'  if it went wrong:  labctl task fail {row["id"]} --reason "..."')
 
 
 def show_trace(t: Trace) -> None:

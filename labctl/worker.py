@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from labctl import registration, wiring
+from labctl import registration, stopping, wiring
 from labctl.wiring import ACTOR, Lab
 
 if TYPE_CHECKING:
@@ -118,11 +118,13 @@ class Worker:
             self.ready.set()
             if await bench.transact(any_model):
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
+            watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
                     await bench.look()
                     await asyncio.sleep(LOOK_S)
             finally:
+                watch.cancel()
                 await engine.close()
         finally:
             for host in hosts.values():

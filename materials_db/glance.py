@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from materials_db.errors import MaterialsDBError, NewerDatabaseError, NotFoundError
 from materials_db.merit import Merit, in_unit
@@ -40,7 +40,7 @@ def look(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     try:
-        refuse_newer(connection, path)
+        refuse_other(connection, path)
         yield connection
     except sqlite3.DatabaseError as error:
         raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
@@ -48,9 +48,14 @@ def look(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise NewerDatabaseError when a newer labctl made the tables: they may mean something else."""
+def refuse_other(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise NewerDatabaseError when a newer labctl made the tables: they may mean something else; or when an older did."""
     row = connection.execute("SELECT version_num FROM labctl_version").fetchone()
+    if row is not None and row[0] in REVISIONS[:-1]:
+        raise MaterialsDBError(
+            f"the database {path} was made by an older labctl (tables of version {row[0]}, now {REVISIONS[-1]});"
+            " the next labctl campaign run or resume brings it up to date"
+        )
     if row is not None and row[0] not in REVISIONS:
         raise NewerDatabaseError(
             f"the database {path} has tables of version {row[0]}, which this labctl does not know"
@@ -255,32 +260,93 @@ def queue(path: Path) -> list[Row]:
     rows = ask(
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
-        " j.capability, j.state, j.queued_at, j.started_at, j.message, i.name AS instrument, e.plan FROM job j"
-        " JOIN experiment e ON e.id = j.experiment_id LEFT JOIN instrument i ON i.id = j.instrument_id"
-        f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', j.queued_at, j.run",
+        " j.capability, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument, e.plan,"
+        " k.priority FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
+        " LEFT JOIN instrument i ON i.id = j.instrument_id"
+        f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', -k.priority, j.queued_at, j.run",
     )
-    held = {
-        r["instrument"]: r["holder"] for r in ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
-    }
-    paused = {r["id"] for r in ask(path, "SELECT id FROM campaign WHERE state = 'paused' OR wanted = 'pause'")}
-    return [with_reason(row, held, paused) for row in rows]
+    leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
+    paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted <> 'run'")
+    asked = ask(path, "SELECT job_id, id FROM task WHERE state = 'open'")
+    busy = {r["tray"] or r["experiment"]: r["due_at"] for r in rows if r["state"] == "running"}
+    floor = Floor(
+        held={r["instrument"]: r["holder"] for r in leases},
+        until=busy,
+        holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
+        due={r["name"]: r["calibrated_until"] for r in instruments(path) if r["calibrated_until"]},
+        wanted={r["id"]: r["wanted"] for r in paused},
+        tasks={r["job_id"]: r["id"] for r in asked},
+    )
+    return [with_reason(row, floor) for row in rows]
 
 
-def with_reason(row: Row, held: dict[str, str], paused: set[str]) -> Row:
+HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
+
+
+class Floor(NamedTuple):
+    """What a job may have to wait for."""
+
+    held: dict[str, str]  #: instrument -> who has it
+    until: dict[str, str | None]  #: who -> about when the running job will be over
+    holds: dict[str, str]  #: instrument -> who holds it and why
+    due: dict[str, str]  #: instrument -> end of its last calibration
+    wanted: dict[str, str]  #: campaign that rests or shall rest -> what is wanted of it
+    tasks: dict[str, str]  #: job -> the open question about it
+
+
+def with_reason(row: Row, floor: Floor) -> Row:
     """Why this job is not done yet."""
     plan = json.loads(row.pop("plan"))
     able: list[str] = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
     row["instrument"] = row["instrument"] or "|".join(able)
-    holders = [f"{name} busy with {held[name]}" for name in able if name in held and held[name] != row["experiment"]]
-    if row["message"]:
-        row["reason"] = row["message"]
-    elif row["state"] == "planned":
-        row["reason"] = "waiting for the step before"
-    elif row["state"] == "queued":
-        row["reason"] = "; ".join(holders) or ("campaign paused" if row["campaign"] in paused else "next")
-    else:
-        row["reason"] = ""
+    row["reason"] = reason(row, able, floor)
     return row
+
+
+def reason(row: Row, able: list[str], floor: Floor) -> str:
+    """The one thing that it waits for now."""
+    if task := floor.tasks.get(row["job"]):
+        return f"waiting for a person: labctl task show {task}"
+    if row["message"]:
+        return str(row["message"])
+    if row["state"] == "planned":
+        return "waiting for the step before"
+    if row["state"] != "queued":
+        return f"until about {clock_time(row['due_at'])}" if row["due_at"] and row["state"] == "running" else ""
+    if row["campaign"] in floor.wanted:
+        return f"campaign: {floor.wanted[row['campaign']]} wanted"
+    waits = [words for name in able if (words := obstacle(name, row, floor))]
+    return "; ".join(waits) if len(waits) == len(able) else "next"
+
+
+def obstacle(name: str, row: Row, floor: Floor) -> str:
+    """Why an instrument does not serve a job; empty when nothing stands against it."""
+    if name in floor.holds:
+        return f"{name} on {floor.holds[name]}"
+    holder = floor.held.get(name)
+    if holder is not None and holder not in (row["experiment"], row["tray"]):
+        until = floor.until.get(holder)
+        return f"{name} busy with {holder}" + (f" until about {clock_time(until)}" if until else "")
+    return ""
+
+
+def clock_time(stamp: str) -> str:
+    """Hour and minute of a moment, UTC."""
+    return stamp[11:16]
+
+
+def tasks(path: Path, *, every: bool = False) -> list[Row]:
+    """What people are asked, oldest first; with `every` also what was answered."""
+    rows = ask(
+        path,
+        "SELECT t.id, t.question, t.title, t.instrument, t.samples, t.prompt, t.asked_at, t.state, t.answer, t.answered_by,"
+        " t.answered_at, t.job_id AS job, j.step, e.campaign_id AS campaign FROM task t JOIN job j ON j.id = t.job_id"
+        f" JOIN experiment e ON e.id = j.experiment_id {'' if every else OPEN_TASK} ORDER BY t.asked_at, t.id",
+    )
+    return [{**row, **{key: json.loads(row[key]) for key in ("samples", "prompt", "answer")}} for row in rows]
+
+
+OPEN_TASK = "WHERE t.state = 'open'"
 
 
 def instruments(path: Path) -> list[Row]:

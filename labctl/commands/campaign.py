@@ -65,6 +65,29 @@ def stop(campaign: CampaignArgument, lab: LabOption = None) -> None:
     request(campaign, lab, "stop", "stops after the jobs that are running now; see: labctl campaign show")
 
 
+@app.command(epilog="Example: labctl campaign abort C-0001")
+def abort(campaign: CampaignArgument, lab: LabOption = None) -> None:
+    """End the campaign now: running jobs are broken off, what they have measured is kept."""
+    request(campaign, lab, "abort", "is being aborted: running jobs are broken off; see: labctl campaign show")
+
+
+@app.command(epilog="Example: labctl campaign priority C-0001 5")
+def priority(
+    campaign: CampaignArgument,
+    level: Annotated[
+        int, typer.Argument(metavar="LEVEL", min=-100, max=100, help="The higher, the earlier; 0 is usual.")
+    ],
+    lab: LabOption = None,
+) -> None:
+    """Serve a campaign earlier or later than others. Waiting raises everybody, so nobody starves."""
+    from labctl import campaigning
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "C", campaign)
+    campaigning.prioritise(open_lab(lab), id, level)
+    print(f"{id} has priority {level}")
+
+
 def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:
     """Write down what is wanted, and see to it if nobody else does."""
     from labctl import worker

@@ -35,6 +35,37 @@ def show(name: InstrumentArgument, lab: LabOption = None, output: OutputOption =
         emit([row], INSTRUMENTS, output, kind="instruments", id="name")
 
 
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; shown to everybody who waits.")]
+ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who says so; else whoever is logged in.")]
+
+
+@app.command(epilog='Example: labctl instrument hold doser-1 --reason "needle blocked"')
+def hold(name: InstrumentArgument, reason: ReasonOption, by: ByOption = None, lab: LabOption = None) -> None:
+    """Give it no new work; what runs there now is finished."""
+    from labctl import asking
+
+    made = asking.hold(open_lab(lab), name, "hold", reason, by)
+    print(f"{name} is held by {made.placed_by}: {reason}; afterwards: labctl instrument release {name}")
+
+
+@app.command(epilog='Example: labctl instrument drain furnace-1 --reason "service at noon"')
+def drain(name: InstrumentArgument, reason: ReasonOption, by: ByOption = None, lab: LabOption = None) -> None:
+    """Give it no new samples; samples that hold another instrument for it may still come."""
+    from labctl import asking
+
+    made = asking.hold(open_lab(lab), name, "drain", reason, by)
+    print(f"{name} is drained by {made.placed_by}: {reason}; afterwards: labctl instrument release {name}")
+
+
+@app.command(epilog="Example: labctl instrument release doser-1")
+def release(name: InstrumentArgument, by: ByOption = None, lab: LabOption = None) -> None:
+    """Let it work again."""
+    from labctl import asking
+
+    asking.release(open_lab(lab), name, by)
+    print(f"{name} takes work again")
+
+
 @app.command(epilog="Example: labctl instrument drivers")
 def drivers(output: OutputOption = Format.table) -> None:
     """All drivers that are installed, ours and third parties', and whether each ever met the real machine."""

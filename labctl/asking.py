@@ -1,0 +1,84 @@
+"""What technicians say from the terminal: answers to tasks, holds on instruments."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from labctl import wiring
+from labctl.errors import UsageError
+from materials_db import records as db
+from materials_db.errors import ConflictError
+
+if TYPE_CHECKING:
+    from labctl.wiring import Lab
+    from materials_db.store import Transaction
+
+
+def respond(
+    lab: Lab,
+    task_id: str,
+    *,
+    done: bool,
+    by: str | None,
+    note: str = "",
+    samples: Sequence[str] = (),
+    values: Mapping[str, float] | None = None,
+    happened: bool | None = None,
+) -> str:
+    """Answer a task; what follows from it, in words. Raises TaskError, ConflictError."""
+    from campaigns import tasks
+    from instruments.people import Answer
+
+    answer = Answer(by=by or wiring.actor(), at=lab.clock().now(), done=done, note=note, values=dict(values or {}))
+    with lab.store.transaction() as tx:
+        return tasks.respond(tx, task_id, answer, samples=samples, happened=happened)
+
+
+def numbers(pairs: Sequence[str]) -> dict[str, float]:
+    """``roughness=0.4`` as a number by its name. Raises UsageError."""
+    found: dict[str, float] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            found[name.strip()] = float(text)
+        except ValueError:
+            raise UsageError(f"--value {pair!r} is no NAME=NUMBER", hint="for example: --value roughness=0.4") from None
+    return found
+
+
+def hold(lab: Lab, name: str, mode: Literal["hold", "drain"], reason: str, by: str | None) -> db.Hold:
+    """Let an instrument take no new work. Raises ConflictError when it is held already."""
+    at, who = lab.clock().now(), by or wiring.actor()
+    with lab.store.transaction() as tx:
+        for known in active(tx, lab, name):
+            raise ConflictError(
+                f"{name} is held already, by {known.placed_by}: {known.reason}; first: labctl instrument release {name}"
+            )
+        number = tx.next_number("H")
+        made = db.Hold(id=f"H-{number:04d}", instrument=name, mode=mode, reason=reason, placed_by=who, placed_at=at)
+        tx.add(made, at=at, actor=who)
+    return made
+
+
+def release(lab: Lab, name: str, by: str | None) -> None:
+    """Let an instrument take work again. Raises ConflictError when nothing holds it."""
+    at, who = lab.clock().now(), by or wiring.actor()
+    with lab.store.transaction() as tx:
+        holds = active(tx, lab, name)
+        if not holds:
+            raise ConflictError(f"{name} is not held")
+        for known in holds:
+            tx.move(
+                db.Hold, known.id, at=at, actor=who, was=["active"], state="released", released_by=who, released_at=at
+            )
+
+
+def active(tx: Transaction, lab: Lab, name: str) -> list[db.Hold]:
+    """Holds on an instrument of this lab. Raises UsageError when there is none of that name."""
+    if name not in lab.file.instruments:
+        near = difflib.get_close_matches(name, lab.file.instruments, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(lab.file.instruments)}"
+        raise UsageError(f"this lab has no instrument {name!r}", hint=hint)
+    return tx.find(db.Hold, instrument=name, state="active")

@@ -1,0 +1,36 @@
+"""`labctl stop`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labctl.options import LabOption, open_lab
+
+
+def stop(
+    all_: Annotated[bool, typer.Option("--all", help="Every machine of this lab, now.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Let the lab work again.")] = False,
+    lab: LabOption = None,
+) -> None:
+    """Stop every machine now, also when the database or the worker is dead. Not a safety device."""
+    from labctl import stopping, wiring
+    from labctl.errors import UsageError
+
+    if all_ == release:
+        raise UsageError("say what to do", hint="labctl stop --all, or afterwards: labctl stop --release")
+    opened = open_lab(lab)
+    if release:
+        print("the lab may work again" if stopping.allow(opened) else "the lab was not stopped")
+        return
+    told = stopping.stop_all(opened, wiring.actor())
+    for name, words in told.items():
+        print(f"{name}: {words}")
+    print("stopped; nothing new is started until: labctl stop --release")
+    if any(words != "stopped" and "not running" not in words for words in told.values()):
+        raise typer.Exit(5)
+
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+app.command(epilog="Example: labctl stop --all")(stop)

@@ -1,0 +1,91 @@
+"""`labctl task`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labctl.options import Format, LabOption, OutputOption, database, group, open_lab
+
+app = group("What waits for a person: bench steps, and questions that only eyes can answer.")
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="T-00001, or 1, or last.")]
+ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who answers; else whoever is logged in.")]
+NoteOption = Annotated[str, typer.Option("--note", help="Anything worth keeping.")]
+SampleOption = Annotated[
+    list[str] | None,
+    typer.Option("--sample", metavar="ID", help="The sample in hand, typed or scanned; refused if it is another."),
+]
+
+
+@app.command("list", epilog="Example: labctl task list")
+def list_(
+    lab: LabOption = None,
+    output: OutputOption = Format.table,
+    all_: Annotated[bool, typer.Option("--all", help="Answered ones too.")] = False,
+) -> None:
+    """Open tasks, oldest first."""
+    from labctl.display import TASKS
+    from labctl.emit import emit
+    from materials_db import glance
+
+    emit(glance.tasks(database(lab), every=all_), TASKS, output, kind="tasks")
+
+
+@app.command(epilog="Example: labctl task show T-00001")
+def show(task: TaskArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
+    """One task: what to do, what to look at, what to type."""
+    from labctl.display import TASKS, show_task
+    from labctl.emit import emit
+    from materials_db import glance
+
+    path = database(lab)
+    id = glance.resolve(path, "T", task)
+    row = next(r for r in glance.tasks(path, every=True) if r["id"] == id)
+    if output is Format.table:
+        show_task(row)
+    else:
+        emit([row], TASKS, output, kind="tasks")
+
+
+@app.command(epilog="Example: labctl task done T-00001 --sample S-00012 --by Ada")
+def done(
+    task: TaskArgument,
+    sample: SampleOption = None,
+    value: Annotated[
+        list[str] | None, typer.Option("--value", metavar="NAME=NUMBER", help="What you read off.")
+    ] = None,
+    happened: Annotated[
+        bool | None, typer.Option("--happened/--not-started", help="For a question in doubt: did the act take place?")
+    ] = None,
+    note: NoteOption = "",
+    by: ByOption = None,
+    lab: LabOption = None,
+) -> None:
+    """It is done, or this is what happened."""
+    from labctl import asking
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "T", task)
+    follows = asking.respond(
+        open_lab(lab), id, done=True, by=by, note=note, samples=sample or (),
+        values=asking.numbers(value or ()), happened=happened,
+    )  # fmt: skip
+    print(f"{id} is answered; {follows}")
+
+
+@app.command(epilog='Example: labctl task fail T-00001 --reason "cracked when clamped"')
+def fail(
+    task: TaskArgument,
+    reason: Annotated[str, typer.Option("--reason", help="What went wrong; goes on record.")],
+    sample: SampleOption = None,
+    by: ByOption = None,
+    lab: LabOption = None,
+) -> None:
+    """It went wrong: the sample is given up."""
+    from labctl import asking
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "T", task)
+    follows = asking.respond(open_lab(lab), id, done=False, by=by, note=reason, samples=sample or ())
+    print(f"{id} is answered; {follows}")
