@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from campaigns import budget, planning, results, tasks
+from campaigns import budget, planning, results, shelf, tasks
 from campaigns.engine import Json
 from campaigns.floor import Floor, Performer
 from campaigns.history import History
@@ -104,8 +104,7 @@ class Bench:
 
     async def propose(self, campaign_id: str, flying: Sequence[str]) -> Json:
         """What to make next: proposals, or why to end once nothing is in flight."""
-        campaign, plan, history, prices = await self.transact(self._state, campaign_id)
-        adopted = await self.transact(unattended, campaign_id, flying)
+        campaign, plan, history, prices, left, adopted = await self.transact(self._state, campaign_id, flying)
         if adopted:
             return planning.choice([], ("done", "waiting for experiments in flight"), adopted)
         why = self._stop(campaign, plan, history)
@@ -114,9 +113,11 @@ class Bench:
         if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
         found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
-        return planning.choose(plan, history, found, self.capabilities, prices)
+        return planning.choose(plan, history, found, self.capabilities, prices, left)
 
-    def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History, dict[str, float]]:
+    def _state(
+        self, tx: Transaction, campaign_id: str, flying: Sequence[str]
+    ) -> tuple[db.Campaign, Plan, History, dict[str, float], dict[str, float], list[tuple[str, list[str]]]]:
         campaign = tx.get(db.Campaign, campaign_id)
         prices = planning.prices(tx)
         if campaign_id not in self._plans:
@@ -125,7 +126,7 @@ class Bench:
         plan = self._plans[campaign_id]
         history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
         history.refresh(tx)
-        return campaign, plan, history, prices
+        return campaign, plan, history, prices, shelf.left_mg(tx), unattended(tx, campaign_id, flying)
 
     def _stop(self, campaign: db.Campaign, plan: Plan, history: History) -> tuple[str, str] | None:
         """State and reason to end with, None to go on."""

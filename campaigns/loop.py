@@ -26,6 +26,8 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
                 await steps.begin("experiment", experiment["id"], experiment["id"], experiment["jobs"])
             flying = [*flying, *(experiment["id"] for experiment in new)]
             planned += len(new)
+            if not new and not flying:
+                continue  # the shelf was emptied by others: ask again, and end with the reason
         if not flying:
             return str(await steps.record("close", bench.close, campaign_id, choice["end"], choice["reason"]))
         if planned >= EPOCH:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from campaigns import budget
+from campaigns import budget, shelf
 from campaigns.candidate import Candidate
 from campaigns.engine import Json
 from campaigns.experiment import composition_rows
@@ -64,18 +64,19 @@ def choose(
     found: Sequence[Sequence[Proposal]],
     capabilities: Mapping[str, Sequence[Capability]],
     price_per_mg: Mapping[str, float],
+    shelf_mg: Mapping[str, float],
 ) -> Json:
     """The proposals that can be paid for, with their recipes, as they go on record; `found` are batches."""
     if not any(found):
         return choice([], ("done", "no candidate is left in the space"))
-    used = history.used
+    used, limits = history.used, with_shelf(plan.limits, history.used, shelf_mg)
     chosen: list[dict[str, Any]] = []
     for batch in found:
         tray = used.experiments + 1 if plan.tray > 1 else None  # trays are called by their first experiment
         for proposal in batch:
             recipe = resolve(plan.spec, proposal.candidate, capabilities)
             cost = cost_of(recipe, price_per_mg, plan.cost, proposal.candidate)
-            refusal = budget.affordable(plan.limits, used, cost)
+            refusal = budget.affordable(limits, used, cost)
             if refusal:
                 return choice(chosen, ("done", refusal))
             used = budget.add(used, cost)
@@ -83,6 +84,13 @@ def choose(
             if tray_room(recipe, capabilities) > 1:
                 chosen[-1]["on_trays"] = True
     return choice(chosen, ("done", "waiting for experiments in flight"))
+
+
+def with_shelf(limits: budget.Limits, used: budget.Used, shelf_mg: Mapping[str, float]) -> budget.Limits:
+    """The limits, with what is left in the bottles as one more: all campaigns draw on these."""
+    on_shelf = {name: used.stock_mg.get(name, 0.0) + left for name, left in shelf_mg.items()}
+    least = {n: min(mg, limits.stock_mg.get(n, mg)) for n, mg in on_shelf.items()}
+    return replace(limits, stock_mg={**limits.stock_mg, **least})
 
 
 def nested(plan: Plan, capabilities: Mapping[str, Sequence[Capability]]) -> Plan:
@@ -149,7 +157,14 @@ def write(
     simulated: bool,
 ) -> Json:
     """The rows of new experiments; their ids and the jobs of each, in order."""
-    return [write_one(tx, campaign_id, plan, p, at=at, site=site, simulated=simulated) for p in proposals]
+    new = []
+    for proposal in proposals:
+        lots = shelf.reserve(tx, proposal["cost"]["stock_mg"])
+        if lots is None:
+            break  # another campaign was quicker: what is left is seen at the next proposal
+        with_lots = {**proposal, "lots": lots}
+        new.append(write_one(tx, campaign_id, plan, with_lots, at=at, site=site, simulated=simulated))
+    return new
 
 
 def write_one(
@@ -193,7 +208,7 @@ def write_one(
                 "gain": proposal["gain"],
                 **{
                     key: proposal[key]
-                    for key in ("others", "chance", "tray", "on_trays")
+                    for key in ("others", "chance", "tray", "on_trays", "lots")
                     if proposal.get(key) not in (None, {})
                 },
                 "cost": proposal["cost"],

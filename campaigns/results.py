@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns import experiment as rules
+from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.trays import Key
 from campaigns.weighing import actual_fractions
@@ -154,6 +155,8 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
     if state not in ("done", "held"):
         for job in tx.find(db.Job, experiment_id=id, state=("planned", "queued")):
             tx.move(db.Job, job.id, at=at, actor=ACTOR, state="aborted", message="not reached", ended_at=at)
+    if state != "held":
+        shelf.settle(tx, tx.get(db.Experiment, id))
     tx.move(
         db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running", "held"], state=state, outcome=outcome,
         ended_at=None if state == "held" else at,

@@ -28,6 +28,7 @@ class MemoryStore:
         self.index: dict[tuple[str, str, Any], dict[str, None]] = {}
         self.log: list[dict[str, Any]] = []
         self.numbers: dict[str, int] = {}
+        self.allowances: dict[str, int] = {}
         self.leased: dict[str, Lease] = {}
         self.raw: dict[str, bytes] = {}
         self.lock = threading.RLock()
@@ -145,6 +146,18 @@ class MemoryTransaction:
         numbers[series] = before + 1
         self._undo.append(lambda: numbers.__setitem__(series, before))
         return before + 1
+
+    def take(self, name: str, amount: int, limit: int | None) -> bool:
+        allowances = self.store.allowances
+        before = allowances.get(name)
+        if limit is not None and (before or 0) + amount > limit:
+            return False
+        allowances[name] = (before or 0) + amount
+        self._undo.append(lambda: allowances.pop(name) if before is None else allowances.__setitem__(name, before))
+        return True
+
+    def taken(self, name: str) -> int | None:
+        return self.store.allowances.get(name)
 
     def claim(self, instrument: str, holder: str, *, at: datetime) -> Lease | None:
         known = self.store.leased.get(instrument)

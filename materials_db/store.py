@@ -51,6 +51,15 @@ class Transaction(Protocol):
     def next_number(self, series: str) -> int:
         """1, 2, 3, ... within a named series; never given twice, gaps possible after a rollback."""
 
+    def take(self, name: str, amount: int, limit: int | None) -> bool:
+        """Add to what is taken of something that runs out, unless more than `limit` would be taken then.
+
+        One conditional statement; a negative amount gives back. False when nothing was taken.
+        """
+
+    def taken(self, name: str) -> int | None:
+        """How much of it is taken; None when nobody ever took any."""
+
     def claim(self, instrument: str, holder: str, *, at: datetime) -> Lease | None:
         """Take the lease of an instrument, or keep it if `holder` has it; None while another holds it."""
 

@@ -222,6 +222,22 @@ class SqlTransaction:
         upsert = insert.on_conflict_do_update(index_elements=["series"], set_={"value": target.c.value + by})
         return int(self.session.execute(upsert.returning(target.c.value)).scalar_one())
 
+    def take(self, name: str, amount: int, limit: int | None) -> bool:
+        target = table("allowance")
+        if limit is not None and amount > limit:
+            return False
+        insert = self._insert(target).values(name=name, taken=amount)
+        within = None if limit is None else target.c.taken + amount <= limit
+        upsert = insert.on_conflict_do_update(
+            index_elements=["name"], set_={"taken": target.c.taken + amount}, where=within
+        )
+        return self.session.execute(upsert.returning(target.c.taken)).first() is not None
+
+    def taken(self, name: str) -> int | None:
+        target = table("allowance")
+        found: int | None = self.session.execute(sa.select(target.c.taken).where(target.c.name == name)).scalar()
+        return found
+
     def claim(self, instrument: str, holder: str, *, at: datetime) -> Lease | None:
         target = table("lease")
         insert = self._insert(target).values(instrument=instrument, holder=holder, fence=1, since=at)

@@ -347,6 +347,12 @@ class LeaseRow(SQLModel, table=True):
     since: datetime | None = moment(required=False)
 
 
+class AllowanceRow(SQLModel, table=True):
+    __tablename__ = "allowance"
+    name: str = Field(primary_key=True)
+    taken: int = Field(sa_type=sa.BigInteger)
+
+
 class CounterRow(SQLModel, table=True):
     __tablename__ = "counter"
     series: str = Field(primary_key=True)

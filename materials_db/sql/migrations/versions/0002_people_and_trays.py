@@ -1,4 +1,4 @@
-"""tasks for people, holds, trays, priorities"""
+"""tasks for people, holds, trays, priorities, allowances"""
 
 import importlib
 
@@ -23,6 +23,12 @@ def upgrade() -> None:
     op.add_column("campaign", sa.Column("due_at", sa.String(27), nullable=True))
     op.add_column("job", sa.Column("tray", sa.String(), nullable=True))
     op.create_index(op.f("ix_job_tray"), "job", ["tray"], unique=False)
+    op.create_table(
+        "allowance",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("taken", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
     op.create_table(
         "task",
         sa.Column("id", sa.String(), nullable=False),
