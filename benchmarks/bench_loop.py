@@ -34,8 +34,8 @@ def make_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimize
         .replace("# [engine]", "[engine]")
         .replace('# sync = "full" ', f'sync = "{sync}" ')
         .replace("speed = 3600 ", "speed = 1 ")
-        .replace(" g\"\n", " Gg\"\n")
-        .replace(" kg\"\n", " Gg\"\n")
+        .replace(' g"\n', ' Gg"\n')
+        .replace(' kg"\n', ' Gg"\n')
     )
     path = folder / "campaigns" / "conductivity.toml"
     text = (

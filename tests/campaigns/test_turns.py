@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from campaigns.turns import Turns
+from campaigns.turns import AGING_S, Turns
 
 
 async def test_an_instrument_serves_in_the_order_of_asking() -> None:
@@ -46,3 +46,80 @@ async def test_one_who_gives_up_waiting_does_not_get_the_turn() -> None:
     await asyncio.sleep(0)
     turns.release(["doser-1"], "E-1")
     assert await third == "doser-1"
+
+
+class Ticking:
+    """Lab seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+async def served(turns: Turns, asks: list[tuple[str, str]], now: Ticking, takes_s: float) -> list[str]:
+    """Who gets the one furnace, in order; each keeps it for so long."""
+    waiting = [asyncio.ensure_future(turns.take(["furnace-1"], holder, campaign)) for holder, campaign in asks]
+    await asyncio.sleep(0)
+    order = []
+    while len(order) < len(asks):
+        holder = turns.held["furnace-1"]
+        order.append(holder)
+        now.s += takes_s
+        turns.release(["furnace-1"], holder)
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    return order
+
+
+async def test_the_higher_priority_is_served_first() -> None:
+    now = Ticking()
+    turns = Turns({"furnace-1": "E-0"}, now)
+    turns.priority = {"C-2": 1}
+    asks = [("E-1", "C-1"), ("E-2", "C-2"), ("E-3", "C-1"), ("E-4", "C-2")]
+    assert await served(turns, [("E-0", ""), *asks][1:], now, 60) == ["E-0", "E-2", "E-4", "E-1"]
+
+
+async def test_campaigns_of_one_priority_share_an_instrument_however_much_one_of_them_asks() -> None:
+    now = Ticking()
+    turns = Turns({}, now)
+    asks = [(f"A-{i}", "C-1") for i in range(6)] + [(f"B-{i}", "C-2") for i in range(3)]
+    assert (await served(turns, asks, now, 60))[:6] == ["A-0", "B-0", "A-1", "B-1", "A-2", "B-2"]
+
+
+async def test_waiting_raises_the_priority_so_that_nobody_starves() -> None:
+    """The bound: levels of priority times AGING_S, and the job that is running then."""
+    now, higher = Ticking(), 3
+    turns = Turns({"furnace-1": "U-0"}, now)
+    turns.priority = {"urgent": higher}
+    low = asyncio.ensure_future(turns.take(["furnace-1"], "E-1", "patient"))
+    takes_s, number = AGING_S / 4, 0
+    while not low.done():
+        number += 1
+        asyncio.ensure_future(turns.take(["furnace-1"], f"U-{number}", "urgent"))  # noqa: RUF006 - held by turns
+        await asyncio.sleep(0)
+        now.s += takes_s
+        turns.release(["furnace-1"], turns.held["furnace-1"])
+        await asyncio.sleep(0)
+    assert higher * AGING_S <= now.s <= (higher + 1) * AGING_S + takes_s
+
+
+async def test_a_draining_instrument_serves_only_those_who_hold_another_one() -> None:
+    turns = Turns({"thermostat-1": "E-1"})
+    turns.close({"analyser-1": True})
+    fresh = asyncio.ensure_future(turns.take(["analyser-1"], "E-2"))
+    assert await turns.take(["analyser-1"], "E-1") == "analyser-1"
+    turns.release(["analyser-1"], "E-1")
+    await asyncio.sleep(0)
+    assert not fresh.done()
+    turns.close({})
+    assert await fresh == "analyser-1"
+
+
+async def test_a_wait_that_is_called_off_ends_with_nothing() -> None:
+    turns = Turns({"doser-1": "E-1"})
+    second = asyncio.ensure_future(turns.take(["doser-1"], "E-2"))
+    await asyncio.sleep(0)
+    turns.dismiss(["E-2"])
+    assert await second is None

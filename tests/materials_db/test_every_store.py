@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -154,3 +155,27 @@ def test_an_unknown_id_names_near_ones(store: Any) -> None:
         tx.add(campaign("C-0012"), at=AT, actor="a")
         with pytest.raises(NotFoundError, match="C-0012"):
             tx.get(r.Campaign, "C-0013")
+
+
+def test_what_runs_out_is_never_taken_beyond_its_limit_whoever_races(store: Any) -> None:
+    taken = []
+
+    def racer() -> None:
+        for _ in range(5):
+            with store.transaction() as tx:
+                if tx.take("L-0001", 7, 100):
+                    taken.append(7)
+
+    racers = [threading.Thread(target=racer) for _ in range(8)]
+    for thread in racers:
+        thread.start()
+    for thread in racers:
+        thread.join()
+    with store.transaction() as tx:
+        assert tx.taken("L-0001") == sum(taken) == 98
+        assert not tx.take("L-0001", 3, 100)
+        assert tx.take("L-0001", -98, None)
+        assert tx.taken("L-0001") == 0
+        assert tx.taken("L-0002") is None
+        assert not tx.take("L-0002", 5, 4)
+        assert tx.taken("L-0002") is None

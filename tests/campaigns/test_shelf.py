@@ -1,0 +1,77 @@
+"""Bottles that all campaigns share are never promised twice."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from campaigns import shelf
+from materials_db import records as db
+from materials_db.sql.store import SqlStore
+from materials_db.store import MaterialsStore
+from tests.virtual_lab import VirtualLab, campaign, live
+
+AT = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def bottle(amount_mg: float, id: str = "L-0001", at: datetime = AT) -> db.Lot:
+    return db.Lot(id=id, component="EC", formula="C3H4O3", amount_mg=amount_mg, received_at=at, origin="simulated")
+
+
+def race(store: MaterialsStore, racers: int = 100, tries: int = 3) -> int:
+    """How many of many campaigns get 7 mg each."""
+    won, lock = [], threading.Lock()
+
+    def campaign_() -> None:
+        for _ in range(tries):
+            with store.transaction() as tx:
+                if shelf.reserve(tx, {"EC": 7.0}) is not None:
+                    with lock:
+                        won.append(1)
+
+    threads = [threading.Thread(target=campaign_) for _ in range(racers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(won)
+
+
+def test_a_hundred_campaigns_race_for_the_last_gram(tmp_path: Path) -> None:
+    store = SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw", full_sync=False)
+    with store.transaction() as tx:
+        tx.add(bottle(1000.0), at=AT, actor="test")
+    assert race(store) == 142
+    with store.transaction() as tx:
+        assert shelf.left_mg(tx) == {"EC": 6.0}
+    store.close()
+
+
+def test_nothing_is_promised_where_one_of_several_is_short() -> None:
+    lab = VirtualLab()
+    with lab.store.transaction() as tx:
+        tx.add(bottle(10.0), bottle(1.0, "L-0002").model_copy(update={"component": "DMC"}), at=AT, actor="test")
+        assert shelf.reserve(tx, {"EC": 5.0, "DMC": 2.0}) is None
+        assert shelf.left_mg(tx) == {"EC": 10.0, "DMC": 1.0}
+        assert shelf.reserve(tx, {"EC": 5.0, "DMC": 1.0}) == {"EC": "L-0001", "DMC": "L-0002"}
+    lab.close()
+
+
+def test_a_campaign_ends_when_the_bottle_is_empty_and_says_so() -> None:
+    async def work() -> None:
+        lab = VirtualLab()
+        stock = lab.file.stock["LiPF6"].model_copy(update={"amount": 3000.0})
+        lab.file = lab.file.model_copy(update={"stock": {**lab.file.stock, "LiPF6": stock}})
+        id = await lab.carry_out(campaign(budget={"experiments": 30}, optimizer={"name": "random"}))
+        with lab.store.transaction() as tx:
+            ended = tx.get(db.Campaign, id)
+            assert ended.state == "done"
+            assert ended.reason.startswith("stock of LiPF6: ")
+            used = sum(i.weighed_mg for i in tx.find(db.Ingredient) if i.lot_id == shelf.bottles(tx)["LiPF6"].id)
+            assert shelf.left_mg(tx)["LiPF6"] == pytest.approx(3000.0 - used, abs=0.1)
+        lab.close()
+
+    live(work())

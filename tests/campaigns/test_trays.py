@@ -1,0 +1,134 @@
+"""Samples that share an act: how a tray forms, and what becomes of its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from campaigns.floor import share
+from campaigns.trays import Key, Trays, key_of
+from instruments.clock import LoopClock
+from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
+from tests.virtual_lab import live
+
+ORIGIN = datetime(2026, 1, 5, tzinfo=UTC)
+AGE = key_of(["furnace-1"], "age", {"temperature_c": 190.0, "hold_s": 3600.0})
+OTHER = key_of(["furnace-1"], "age", {"temperature_c": 170.0, "hold_s": 3600.0})
+ROOM, WAIT_S = 4, 7200.0
+
+
+class Furnace:
+    """Starts a tray of whoever is there when it becomes free."""
+
+    def __init__(self, clock: LoopClock, coming: int = 99, busy_s: float = 0.0) -> None:
+        self.clock, self.expected, self.busy_s = clock, coming, busy_s
+        self.started: list[tuple[float, list[str]]] = []
+        self.trays = Trays(start=self.start, coming=self.coming, look=lambda: clock.sleep(60.0), now=clock.monotonic)
+
+    async def start(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]]:
+        await self.clock.sleep(self.busy_s)
+        self.started.append((self.clock.monotonic(), members()))
+        return f"Y-{len(self.started)}", members()
+
+    async def coming(self, key: Key, present: Sequence[str]) -> int:
+        return self.expected
+
+    def join(self, job: str, key: Key = AGE) -> Awaitable[str | None]:
+        return self.trays.join(key, job, ROOM, WAIT_S)
+
+
+def in_virtual_time(work: Callable[[Furnace], Awaitable[None]], **how: float) -> Furnace:
+    async def run() -> Furnace:
+        furnace = Furnace(LoopClock(ORIGIN), **how)  # type: ignore[arg-type]
+        await work(furnace)
+        return furnace
+
+    return live(run())
+
+
+def test_a_full_tray_starts_at_once_and_the_rest_waits_for_the_next() -> None:
+    async def work(furnace: Furnace) -> None:
+        trays = await asyncio.gather(*(furnace.join(f"E-{i}") for i in range(6)))
+        assert trays == ["Y-1"] * 4 + ["Y-2"] * 2
+
+    furnace = in_virtual_time(work)
+    assert [jobs for _, jobs in furnace.started] == [[f"E-{i}" for i in range(4)], ["E-4", "E-5"]]
+    assert furnace.started[0][0] < 60
+    assert WAIT_S <= furnace.started[1][0] <= WAIT_S + 120
+
+
+def test_the_oldest_sample_does_not_wait_longer_than_its_limit() -> None:
+    async def work(furnace: Furnace) -> None:
+        first = asyncio.ensure_future(furnace.join("E-0"))
+        await furnace.clock.sleep(5000)
+        second = asyncio.ensure_future(furnace.join("E-1"))
+        assert await asyncio.gather(first, second) == ["Y-1", "Y-1"]
+
+    assert WAIT_S <= in_virtual_time(work).started[0][0] <= WAIT_S + 120
+
+
+def test_a_tray_does_not_wait_for_samples_that_cannot_come() -> None:
+    async def work(furnace: Furnace) -> None:
+        assert await asyncio.gather(furnace.join("E-0"), furnace.join("E-1")) == ["Y-1", "Y-1"]
+
+    assert in_virtual_time(work, coming=0).started[0][0] < 60
+
+
+def test_other_set_points_are_another_tray() -> None:
+    async def work(furnace: Furnace) -> None:
+        assert len(set(await asyncio.gather(furnace.join("E-0"), furnace.join("E-1", OTHER)))) == 2
+
+    in_virtual_time(work, coming=0)
+
+
+def test_who_comes_while_the_furnace_is_still_busy_gets_on() -> None:
+    async def work(furnace: Furnace) -> None:
+        first = asyncio.ensure_future(furnace.join("E-0"))
+        await furnace.clock.sleep(600)
+        assert await asyncio.gather(first, furnace.join("E-1")) == ["Y-1", "Y-1"]
+
+    in_virtual_time(work, coming=0, busy_s=1000.0)
+
+
+def test_a_wait_that_is_called_off_leaves_the_tray_to_the_others() -> None:
+    async def work(furnace: Furnace) -> None:
+        first, second = (asyncio.ensure_future(furnace.join(f"E-{i}")) for i in range(2))
+        await furnace.clock.sleep(10)
+        furnace.trays.dismiss(["E-0"])
+        assert await first is None
+        assert await second == "Y-1"
+
+    assert in_virtual_time(work).started[0][1] == ["E-1"]
+
+
+def test_each_sample_gets_its_own_readings_and_a_lost_one_fails_alone() -> None:
+    readings = tuple(
+        Reading(sample_id=f"S-{i}", quantity="temperature", value=190.0 + i, unit="degC", taken_at=ORIGIN)
+        for i in range(2)
+    )
+    result = JobResult(
+        job_id="Y-1", readings=readings, failures={"S-1": SampleFailure(fault=Fault.SAMPLE_LOST, message="fell over")}
+    )
+    status = JobStatus(job_id="Y-1", state=JobState.DONE)
+    good, mine = share(status, result, "S-0")
+    assert (good.state, mine.readings) == (JobState.DONE, readings[:1])  # type: ignore[union-attr]
+    lost, _ = share(status, result, "S-1")
+    assert (lost.state, lost.fault, lost.message) == (JobState.FAILED, Fault.SAMPLE_LOST, "fell over")
+
+
+def test_an_error_while_a_tray_starts_reaches_all_who_wait() -> None:
+    async def run() -> None:
+        furnace = Furnace(LoopClock(ORIGIN), coming=0)
+
+        async def broken(key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]]:
+            raise RuntimeError("the database is gone")
+
+        furnace.trays.start = broken
+        for job in ("E-0", "E-1"):
+            with pytest.raises(RuntimeError, match="the database is gone"):
+                await furnace.join(job)
+
+    live(run())
