@@ -18,6 +18,7 @@ from campaigns.plan import Plan
 from campaigns.turns import Turns
 from instruments.clock import Clock
 from instruments.contract import Capability, JobRequest, JobResult, JobStatus, SampleAt
+from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
 
@@ -106,6 +107,7 @@ class Bench:
         if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
         found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
+        crashpoint("proposed")
         return planning.choose(plan, history, found, self.capabilities, prices)
 
     def _state(self, tx: Transaction, campaign_id: str) -> tuple[db.Campaign, Plan, History, dict[str, float]]:
@@ -180,6 +182,7 @@ class Bench:
         )
         for experiment, proposal in zip(new, proposals, strict=True):
             self._routes |= dict(zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True))
+        crashpoint("plan about to commit")
         return new
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
@@ -212,11 +215,14 @@ class Bench:
         experiment_id = job_id.split("/")[0]
         instrument = await self.turns.take(route["instruments"], experiment_id)
         job, aborted = await self.transact(self._start, job_id, instrument)
+        crashpoint("lease taken")
         if aborted is not None:
             self.turns.release([instrument, *aborted["released"]], experiment_id)
             return aborted
         status, result = await self._act(job, instrument)
+        crashpoint("result in hand")
         answer = await self.transact(self._finish, job_id, instrument, status, result)
+        crashpoint("rows committed")
         await self.hosts[instrument].release(job_id)
         self.turns.release(answer["released"], job.experiment_id)
         return answer

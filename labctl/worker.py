@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from instruments import crashpoint
 from labctl import registration, wiring
 from labctl.wiring import ACTOR, Lab
 
@@ -95,6 +97,7 @@ class Worker:
 
     def _run(self) -> None:
         log_to(self.lab)
+        crashpoint.arm(os.environ.get(crashpoint.VARIABLE))
         try:
             asyncio.run(self._serve())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
@@ -111,6 +114,7 @@ class Worker:
             identities = await registration.reach(hosts)
             with lab.store.transaction() as tx:
                 registered = registration.register(tx, lab.file, identities, at=clock.now())
+            crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered)
             engine = wiring.engine(lab, bench)
             await engine.open()
@@ -142,10 +146,13 @@ class Worker:
             await bench.transact(fail, id, ended.error, bench.clock.now())
             return
         segment, flying = await bench.transact(next_segment, id)
+        crashpoint.crashpoint("segment numbered")
         self._begun[id] = segment
         for experiment, jobs in flying:
             await engine.submit("experiment", experiment, experiment, jobs)
+            crashpoint.crashpoint("experiment adopted")
         await engine.submit("campaign", segment, id, [experiment for experiment, _ in flying])
+        crashpoint.crashpoint("campaign adopted")
 
 
 def log_to(lab: Lab) -> None:
