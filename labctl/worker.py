@@ -123,6 +123,7 @@ class Worker:
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
+                    await asyncio.to_thread(lab.keep_machines)
                     await asyncio.sleep(LOOK_S)
             finally:
                 await engine.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("labctl", "campaigns", "instruments", "materials_db")
 
 
+@cache
 def crashpoints() -> dict[str, list[str]]:
     """Name of each point -> the places where it stands."""
     found: dict[str, list[str]] = {}
