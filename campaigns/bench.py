@@ -16,6 +16,7 @@ from campaigns.plan import Plan
 from campaigns.turns import Turns
 from instruments.clock import Clock
 from instruments.contract import Capability
+from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
 
@@ -113,6 +114,7 @@ class Bench:
         if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
         found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
+        crashpoint("proposed")
         return planning.choose(plan, history, found, self.capabilities, prices, left)
 
     def _state(
@@ -190,6 +192,7 @@ class Bench:
         for experiment, proposal in zip(new, proposals, strict=True):
             for job, place in zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True):
                 self._routes[job] = {**place, "campaign": campaign_id}
+        crashpoint("plan about to commit")
         return new
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:

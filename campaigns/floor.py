@@ -17,6 +17,7 @@ from campaigns.trays import Key, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock
 from instruments.contract import Capability, Fault, JobRequest, JobResult, JobState, JobStatus, SampleAt
+from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -104,6 +105,7 @@ class Floor:
         if instrument is None:
             return await self._call_off(job_id)
         job, aborted = await self.transact(self._start, job_id, instrument)
+        crashpoint("lease taken")
         if aborted is not None:
             self.turns.release([instrument, *aborted["released"]], experiment_id)
             return aborted
@@ -111,7 +113,9 @@ class Floor:
             job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
         )
         status, result = await self._act(request, instrument, [job.id])
+        crashpoint("result in hand")
         answer = await self.transact(self._finish, job_id, instrument, status, result)
+        crashpoint("rows committed")
         await self.hosts[instrument].release(job_id)
         self.turns.release(answer["released"], experiment_id)
         return answer
@@ -171,6 +175,7 @@ class Floor:
             act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray))
         instrument, status, result = await asyncio.shield(act)
         answer, last = await self.transact(self._finish_member, job_id, tray, instrument, status, result)
+        crashpoint("tray member committed")
         if last:
             self._acts.pop(tray, None)
             await self.hosts[instrument].release(tray)
@@ -195,6 +200,7 @@ class Floor:
             results.start_tray, tray, members(), instrument, self.registered[instrument], self.clock.now(),
             self._capability(instrument, key[1]).typical_s,
         )  # fmt: skip
+        crashpoint("tray leased")
         if not placed:
             self.turns.release([instrument], tray)
             return None

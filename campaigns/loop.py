@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from campaigns.bench import Bench
 from campaigns.engine import Json, Steps, Workflow
+from instruments.crashpoint import crashpoint
 
 EPOCH = 100  #: experiments planned by one workflow before a fresh one takes over, so that replay stays short
 
@@ -20,19 +21,26 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
         for workflow, jobs in choice.get("adopted", []):
             await steps.begin("experiment", workflow, workflow.split("~")[0], jobs)
             flying = [*flying, workflow]
+        crashpoint("proposal recorded")
         if choice["proposals"]:
             new = await steps.record("plan", bench.plan, campaign_id, choice["proposals"])
+            crashpoint("plan recorded")
             for experiment in new:
                 await steps.begin("experiment", experiment["id"], experiment["id"], experiment["jobs"])
+                crashpoint("experiment begun")
             flying = [*flying, *(experiment["id"] for experiment in new)]
             planned += len(new)
             if not new and not flying:
                 continue  # the shelf was emptied by others: ask again, and end with the reason
         if not flying:
-            return str(await steps.record("close", bench.close, campaign_id, choice["end"], choice["reason"]))
+            state = await steps.record("close", bench.close, campaign_id, choice["end"], choice["reason"])
+            crashpoint("close recorded")
+            return str(state)
         if planned >= EPOCH:
             segment = await steps.record("segment", bench.next_segment, campaign_id)
+            crashpoint("segment recorded")
             await steps.begin("campaign", segment, campaign_id, flying)
+            crashpoint("segment begun")
             return f"goes on as {segment}"
         ended = await steps.first(flying)
         flying = [id for id in flying if id != ended]
@@ -44,6 +52,7 @@ async def run_experiment(steps: Steps, bench: Bench, experiment_id: str, jobs: l
         answer = await steps.run(job, bench.perform, job)
         while answer["verdict"] == "again":
             answer = await steps.run(answer["job"], bench.perform, answer["job"])
+        crashpoint("job recorded")
         if answer["verdict"] != "done":
             return str(answer["verdict"])
     return "done"

@@ -13,6 +13,7 @@ from campaigns.engine import Json
 from campaigns.trays import Key
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
+from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -119,6 +120,7 @@ def finish(
         message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
         ended_at=status.ended_at or at,
     )  # fmt: skip
+    crashpoint("rows about to commit")
     if verdict == "again":
         return {"verdict": "again", "job": plan_again(tx, job, at), "released": []}
     if verdict == "done":
@@ -289,6 +291,7 @@ def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id:
 def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:
     """Keep the bytes, and a row that says where they came from."""
     sha256 = tx.put_raw(file.content)
+    crashpoint("raw file put")
     if not tx.find(db.RawFile, id=sha256):  # the same bytes may have been kept before: one row per content
         row = db.RawFile(
             id=sha256,

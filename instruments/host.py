@@ -8,7 +8,6 @@ the job. An act that may have begun is never sent again on a guess.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +30,7 @@ from instruments.contract import (
     Run,
     RunState,
 )
+from instruments.crashpoint import crashpoint
 from instruments.errors import InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
 from instruments.journal import Entry, Journal
 
@@ -47,8 +47,6 @@ class Host:
         Shortest and longest pause between two looks at a running job, lab seconds.
     patience_s
         Wall seconds for which `perform` keeps trying to reach a silent device.
-    on_point
-        Called with a name after each durable or physical step; tests crash there.
     """
 
     def __init__(
@@ -62,7 +60,6 @@ class Host:
         simulated: bool = False,
         poll_s: tuple[float, float] = (1.0, 30.0),
         patience_s: float = 30.0,
-        on_point: Callable[[str], None] | None = None,
     ) -> None:
         self.instrument_id = instrument_id
         self.driver = driver
@@ -73,7 +70,6 @@ class Host:
         self.patience_s = patience_s
         self.held_by: str | None = None
         self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
-        self._point = on_point or (lambda name: None)
         self._turn = asyncio.Lock()
 
     def describe(self) -> list[Capability]:
@@ -152,7 +148,7 @@ class Host:
         except TransportError as error:
             return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, fault=error.fault, message=str(error))
         self.journal.intent(request, mark, self.clock.now())
-        self._point("intent written")
+        crashpoint("intent written")
         return await self._send(request, params)
 
     async def _not_ready(self) -> str:
@@ -173,10 +169,11 @@ class Host:
         except (InstrumentError, ValueError) as error:
             fault = error.fault if isinstance(error, InstrumentError) else Fault.REJECTED
             self.journal.ended(request.job_id, JobState.REJECTED, self.clock.now(), fault=fault, message=str(error))
+            crashpoint("refusal written")
             return self._entry(request.job_id).status()
-        self._point("started")
+        crashpoint("start confirmed")
         self.journal.running(request.job_id, run.run_id)
-        self._point("run recorded")
+        crashpoint("run recorded")
         return await self._after(self._entry(request.job_id), run)
 
     async def _reconcile(self, entry: Entry, why: str = "", fault: Fault | None = None) -> Entry:
@@ -188,11 +185,14 @@ class Host:
             return self._entry(job_id)  # still unknown; asked again at the next look
         if isinstance(found, Found):
             self.journal.running(job_id, found.run.run_id)
+            crashpoint("run adopted")
         elif isinstance(found, NotStarted):
             message = f"never began ({why})" if why else "never began"
             self.journal.ended(job_id, JobState.NOT_STARTED, self.clock.now(), fault=fault, message=message)
+            crashpoint("never began written")
         else:
             self.journal.ended(job_id, JobState.IN_DOUBT, self.clock.now(), message=found.reason)
+            crashpoint("doubt written")
         return self._entry(job_id)
 
     def _entry(self, job_id: str) -> Entry:
@@ -224,6 +224,7 @@ class Host:
             return await self._fetch(entry, run)
         state = JobState.ABORTED if run.state is RunState.ABORTED else JobState.FAILED
         self.journal.ended(job_id, state, now, fault=run.fault, message=run.message or f"run {run.run_id} {state}")
+        crashpoint("failure written")
         return self._entry(job_id).status()
 
     async def _fetch(self, entry: Entry, run: Run) -> JobStatus:
@@ -234,10 +235,12 @@ class Host:
             return entry.status(message=str(error), fault=error.fault)
         except InvalidMeasurement as error:
             self.journal.ended(job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error))
+            crashpoint("invalid result written")
             return self._entry(job_id).status()
+        crashpoint("result fetched")
         result = result.model_copy(update={"simulated": self.simulated})
         self.journal.ended(job_id, JobState.DONE, self.clock.now(), result=result)
-        self._point("result written")
+        crashpoint("result written")
         return self._entry(job_id).status()
 
     async def result(self, job_id: str) -> JobResult:

@@ -112,6 +112,11 @@ class Lab:
             idle_minutes=simulation.idle_s / 60,
         )
 
+    def keep_machines(self) -> None:
+        """Bring simulated machines back whose process died. Real ones are for people to switch on."""
+        if self.file.lab.simulated:
+            self.simulator()
+
     def simulator_control(self) -> Any:
         """The simulator's control port: clock, faults, counts of physical acts."""
         from instruments.sim.control import SimulatorControl

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from instruments import crashpoint
 from labctl import registration, stopping, wiring
 from labctl.wiring import ACTOR, Lab
 
@@ -96,6 +98,7 @@ class Worker:
     def _run(self) -> None:
         log_to(self.lab)
         wiring.return_large_blocks()
+        crashpoint.arm(os.environ.get(crashpoint.VARIABLE))
         try:
             asyncio.run(self._serve())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
@@ -112,6 +115,7 @@ class Worker:
             identities = await registration.reach(hosts)
             with lab.store.transaction() as tx:
                 registered = registration.register(tx, lab.file, identities, at=clock.now())
+            crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered)
             engine = wiring.engine(lab, bench)
             await engine.open()
@@ -122,6 +126,7 @@ class Worker:
             try:
                 while not self._stop.is_set() and await self._adopt(engine, bench):
                     await bench.look()
+                    await asyncio.to_thread(lab.keep_machines)
                     await asyncio.sleep(LOOK_S)
             finally:
                 watch.cancel()
@@ -146,10 +151,13 @@ class Worker:
             await bench.transact(fail, id, ended.error, bench.clock.now())
             return
         segment, flying = await bench.transact(next_segment, id)
+        crashpoint.crashpoint("segment numbered")
         self._begun[id] = segment
         for workflow, jobs in flying:
             await engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+            crashpoint.crashpoint("experiment adopted")
         await engine.submit("campaign", segment, id, [workflow for workflow, _ in flying])
+        crashpoint.crashpoint("campaign adopted")
 
 
 def log_to(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from instruments.contract import Fault, Found, JobRequest, Mode, NotStarted, Run, RunState, Unknowable
+from instruments.crashpoint import crashpoint
 from instruments.errors import BadReply, DeviceRefused
 from instruments.scpi import accepted, fields, number, quoted, whole
 from instruments.transport import Transport
@@ -74,6 +75,7 @@ class ProgramMachine:
         if understood != expected:
             raise DeviceRefused(f"the machine understood {understood!r} where {expected!r} was meant")
         await self.wire.write("PROG:STAR")
+        crashpoint("start sent")
         await accepted(self.wire, "the start")
         run_id, last_label, last_sample = fields(await self.wire.query("RUN:LAST?"), 3, "last run")
         if (last_label, last_sample) != (request.job_id, request.samples[0].sample_id):

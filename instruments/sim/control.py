@@ -150,6 +150,10 @@ class SimulatorControl:
         """How often each sample was really made."""
         return dict(self.ask("acts")["made"])
 
+    def record(self) -> list[dict[str, Any]]:
+        """Every run as its machine remembers it: label, sample, result line, hash of the raw file."""
+        return list(self.ask("record")["runs"])
+
     def faults(self, *, rates: Mapping[str, float] | None = None, next: Mapping[str, list[str]] | None = None) -> None:
         """Set fault rates, and faults that happen next at a machine."""
         self.ask("faults", rates=dict(rates or {}), next=dict(next or {}))

@@ -84,6 +84,10 @@ class MachineMemory:
         """The first run of a machine with that label."""
         return next(iter(self._rows("label=? AND device=? ORDER BY number LIMIT 1", label, device)), None)
 
+    def runs(self, device: str) -> list[PastRun]:
+        """All runs of a machine, oldest first."""
+        return self._rows("device=? ORDER BY number", device)
+
     def of_sample(self, sample: str, device: str) -> list[PastRun]:
         """Runs of a machine for a sample, oldest first."""
         return self._rows("sample=? AND device=? ORDER BY number", sample, device)

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -26,8 +27,8 @@ from instruments.clock import ScaledClock, WallClock
 from instruments.sim import physics
 from instruments.sim.catalogue import machines
 from instruments.sim.lab import SimulatedLab
-from instruments.sim.memory_of_machines import MachineMemory
-from instruments.sim.scpi_device import block
+from instruments.sim.memory_of_machines import MachineMemory, PastRun
+from instruments.sim.scpi_device import ScpiDevice, block
 from instruments.sim.world import PROFILES, World
 
 LATE_S = 8.0  #: wall seconds by which a late answer comes too late
@@ -60,8 +61,9 @@ class Server:
         """Serve until told to stop, or left alone."""
         servers = []
         for name in self.lab.machines:
-            server = await asyncio.start_server(self._machine(name), "127.0.0.1", 0)
+            server = await self._listen(name)
             self.ports[name] = server.sockets[0].getsockname()[1]
+            self.lab.world.memory.note(f"port of {name}", str(self.ports[name]))
             servers.append(server)
         control = await asyncio.start_server(self._control, "127.0.0.1", 0)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,6 +79,14 @@ class Server:
         for server in [*servers, control]:
             server.close()
         self.lab.world.memory.close()
+
+    async def _listen(self, name: str) -> asyncio.Server:
+        """The port where the machine was found before, as a real one keeps its address; another if that is taken."""
+        before = int(self.lab.world.memory.noted(f"port of {name}") or 0)
+        try:
+            return await asyncio.start_server(self._machine(name), "127.0.0.1", before)
+        except OSError:
+            return await asyncio.start_server(self._machine(name), "127.0.0.1", 0)
 
     def _keep_time(self) -> None:
         self.lab.world.memory.note("lab time", self.lab.world.clock.now().isoformat())
@@ -174,6 +184,10 @@ class Server:
                 return {"ok": True}
             case "acts":
                 return {"acts": world.memory.acts(), "made": world.memory.made()}
+            case "record":
+                return {
+                    "runs": [account(m, run) for m in self.lab.machines.values() for run in world.memory.runs(m.name)]
+                }
             case "truth":
                 mass, temperature = order["mass"], float(order["temperature_c"])
                 return {
@@ -185,6 +199,20 @@ class Server:
                 return {"ok": True}
             case unknown:
                 raise ValueError(f"unknown order {unknown!r}")
+
+
+def account(machine: ScpiDevice, run: PastRun) -> dict[str, Any]:
+    """What a machine itself says of a run: whose it was, and what came out."""
+    good = not run.code and run.aborted is None and machine.world.over(run)
+    return {
+        "machine": machine.name,
+        "number": run.number,
+        "label": run.label,
+        "sample": run.sample,
+        "started": run.started.isoformat(),
+        "result": machine.result(run) if good else None,
+        "sha256": hashlib.sha256(machine.data(run).encode("ascii")).hexdigest() if good else None,
+    }
 
 
 def resumed(memory: MachineMemory) -> datetime:

@@ -20,7 +20,7 @@ from instruments.sim.control import SimulatorControl, ensure_running
 from instruments.sim.electrolyte import DEVICES
 
 NAMES = {"doser-1": "gravimetric-doser", "thermostat-1": "thermostat", "analyser-1": "impedance-analyser"}
-POINTS = ["intent written", "started", "run recorded", "result written"]
+POINTS = ["intent written", "start sent", "start confirmed", "run recorded", "result fetched", "result written"]
 
 
 @pytest.fixture
@@ -58,14 +58,13 @@ async def prepare(sim: Path, folder: Path, sample: str, upto: str) -> None:
 
 
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from pathlib import Path
+from instruments import crashpoint
 from tests.instruments.test_host import example, host
 sim, journal, point, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-def stop_at(reached):
-    if reached == point:
-        os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(host(sim, name, journal, on_point=stop_at).perform(example(name)))
+crashpoint.arm(f"{point}:1")
+asyncio.run(host(sim, name, journal).perform(example(name)))
 """
 
 

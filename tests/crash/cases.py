@@ -1,0 +1,219 @@
+"""What may happen to a lab, and cases drawn from a seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from tests.crash.checker import Evidence, course, gather, violations
+from tests.crash.lab import FINISH_S, CrashLab, Setting, end
+from tests.crash.points import crashpoints
+
+#: Reached only after something else: what must happen first. None: not in a plain campaign (see test_points).
+FIRST: dict[str, str] = {"run adopted": "start confirmed", "never began written": "intent written"}
+SPECIAL = {
+    "doubt written", "refusal written", "failure written", "invalid result written", "experiment adopted",
+    "segment recorded", "segment begun",
+}  # fmt: skip
+
+
+class Blow(Protocol):
+    """Something that happens to a lab at work."""
+
+    def strike(self, lab: CrashLab) -> bool:
+        """Let it happen; whether it did before the campaign's end."""
+
+
+@dataclass(frozen=True)
+class At:
+    """The worker dies when it passes a point for the Nth time."""
+
+    point: str
+    passage: int = 1
+
+    def strike(self, lab: CrashLab) -> bool:
+        process = lab.start(f"{self.point}:{self.passage}")
+        process.join(FINISH_S)
+        end(process)
+        return process.exitcode == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The worker dies, and with it the machines if they are meant too; or the machines alone."""
+
+    seconds: float
+    worker: bool = True
+    machines: bool = False
+
+    def strike(self, lab: CrashLab) -> bool:
+        process = lab.start()
+        process.join(self.seconds)
+        struck = process.exitcode is None
+        if self.machines:
+            lab.kill_machines()
+        process.join(0 if self.worker else FINISH_S)
+        end(process)
+        return struck
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The Nth system call of one kind, in any thread, fails or kills (strace counts by thread)."""
+
+    call: str
+    effect: str
+    nth: int
+
+    def strike(self, lab: CrashLab) -> bool:
+        log = lab.folder / "strace.log"
+        quick = [] if "signal" in self.effect else ["--seccomp-bpf"]  # which swallows signals
+        trace = ["strace", "-f", *quick, "-qq", "-o", str(log), "-e", f"trace={self.call}"]
+        process = lab.command(*trace, "-e", f"inject={self.call}:{self.effect}:when={self.nth}")
+        try:
+            lab.exits.append(process.wait(FINISH_S))
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+        return bool(re.search(r"INJECTED|killed by SIGKILL", log.read_text(errors="replace")))
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a command and what it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A lab and what happens to it, one blow after the other."""
+
+    setting: Setting
+    blows: tuple[Blow, ...]
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """What became of a case."""
+
+    case: Case
+    broken: list[str] = field(default_factory=list)
+    struck: int = 0
+    doubts: int = 0
+
+
+def run(case: Case, folder: Path) -> Outcome:
+    """Let it happen, let the campaign end, look at what is left."""
+    lab, outcome = CrashLab.make(folder, case.setting), Outcome(case)
+    try:
+        for blow in case.blows:
+            lab.start_machines()
+            outcome.struck += not lab.over() and blow.strike(lab)
+        lab.start_machines()
+        if trouble := lab.finish():
+            outcome.broken.append(f"[2] {trouble}")
+        found = gather(lab)
+        outcome.broken += violations(found, lab)
+        outcome.doubts = found.doubts
+        outcome.broken += another_course(found, case.setting)
+    finally:
+        lab.close()
+    return outcome
+
+
+def another_course(found: Evidence, setting: Setting) -> list[str]:
+    """10: with one experiment at a time, all is as in a campaign that nobody disturbed."""
+    comparable = setting.in_flight == 1 and setting.faults == "none" and not setting.next
+    if not comparable or any(job.attempt > 1 or job.state != "done" for job in found.jobs.values()):
+        return []
+    if course(found) == undisturbed(setting.optimizer, setting.experiments):
+        return []
+    return ["[10] what was proposed and measured differs from an undisturbed campaign of the same seed"]
+
+
+@cache
+def undisturbed(optimizer: str, experiments: int) -> str:
+    """The course of a campaign to which nothing happened."""
+    with tempfile.TemporaryDirectory() as name:
+        lab = CrashLab.make(Path(name) / "lab", Setting(experiments=experiments, in_flight=1, optimizer=optimizer))
+        try:
+            assert lab.finish() == ""
+            return course(gather(lab))
+        finally:
+            lab.close()
+
+
+# -- drawn from a seed --------------------------------------------------------------------
+
+
+def plain_points() -> list[str]:
+    """Points that a plain campaign passes."""
+    return sorted(set(crashpoints()) - set(FIRST) - SPECIAL)
+
+
+def draw(seed: int, *, disk: bool) -> Case:
+    """The case of that seed."""
+    rng = random.Random(seed)
+    kinds: list[tuple[int, Callable[[random.Random], Sequence[Blow]]]] = [
+        (30, a_point), (20, two_points), (20, a_moment), (12, machines), (6, everything), (12 if disk else 0, a_disk),
+    ]  # fmt: skip
+    (kind,) = rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
+    blows = tuple(kind(rng))
+    return Case(a_setting(rng), blows, seed)
+
+
+def a_setting(rng: random.Random) -> Setting:
+    """A small campaign in a good, a usual or a bad lab."""
+    return Setting(
+        experiments=rng.randint(3, 6),
+        in_flight=rng.choice((1, 1, 2, 3)),
+        optimizer=rng.choices(("random", "bayesian"), (4, 1))[0],
+        sync=rng.choice(("normal", "full")),
+        faults=rng.choices(("none", "demo", "chaos"), (7, 2, 1))[0],
+        epoch=rng.choice((2, 100)),
+    )
+
+
+def a_point(rng: random.Random) -> list[Blow]:
+    """One point at its first or a later passage; those that need a crash before them get it."""
+    point = rng.choice([*plain_points(), *FIRST])
+    before = [At(FIRST[point], rng.randint(1, 3))] if point in FIRST else []
+    return [*before, At(point, 1 if before else rng.randint(1, 6))]
+
+
+def two_points(rng: random.Random) -> list[Blow]:
+    """Two or three crashes in a row."""
+    return [At(rng.choice(plain_points()), rng.randint(1, 4)) for _ in range(rng.randint(2, 3))]
+
+
+def a_moment(rng: random.Random) -> list[Blow]:
+    """Any time."""
+    return [Moment(rng.uniform(0.2, 3.0)) for _ in range(rng.randint(1, 3))]
+
+
+def machines(rng: random.Random) -> list[Blow]:
+    """The machines die while the worker lives."""
+    return [Moment(rng.uniform(0.4, 2.5), worker=False, machines=True)]
+
+
+def everything(rng: random.Random) -> list[Blow]:
+    """A power cut."""
+    return [Moment(rng.uniform(0.4, 2.5), machines=True) for _ in range(rng.randint(1, 2))]
+
+
+def a_disk(rng: random.Random) -> list[Blow]:
+    """A write or a flush kills or fails."""
+    call = rng.choice(("fdatasync", "fsync", "pwrite64", "write", "rename", "openat"))
+    errors = {"fdatasync": ("EIO",), "fsync": ("EIO",), "rename": ("EIO", "ENOSPC"), "openat": ("EMFILE", "ENOSPC")}
+    error = rng.choice(errors.get(call, ("EIO", "ENOSPC")))
+    effect = rng.choice(("signal=SIGKILL", f"error={error}"))
+    return [Disk(call, effect, round(10 ** rng.uniform(0, 2.3)))]

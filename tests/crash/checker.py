@@ -1,0 +1,208 @@
+"""What must hold after any crash, read from durable state and from the machines' own memory alone.
+
+Numbers in brackets are the invariants of the design: 1 made at most once, 2 none forgotten,
+3 no completed measurement lost, 4 none attributed to another sample, 5 none counted twice,
+7 nothing overspent, 8 one master per instrument, 10 the same campaign goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from labctl import wiring
+from materials_db import records as db
+from materials_db.errors import MaterialsDBError
+from tests.crash.lab import CrashLab
+
+ENDED = {"done", "failed", "held"}
+AT_REST = {"done", "failed", "aborted", "in_doubt"}
+JOURNAL_AT_REST = AT_REST | {"rejected", "not_started"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is left when nothing runs any more."""
+
+    campaigns: list[db.Campaign]
+    experiments: list[db.Experiment]
+    candidates: list[db.Candidate]
+    jobs: dict[str, db.Job]
+    measurements: list[db.Measurement]
+    ingredients: list[db.Ingredient]
+    raw: list[db.RawFile]
+    lots: dict[str, db.Lot]
+    held: list[str]
+    journal: dict[str, str]  #: state by job
+    runs: list[dict[str, Any]]  #: as the machines tell them
+    damage: list[str]
+
+    def run_of(self, job_id: str) -> dict[str, Any] | None:
+        """The machine's account of a job."""
+        return next((r for r in self.runs if r["label"] == job_id), None)
+
+    @property
+    def doubts(self) -> int:
+        """Jobs that only a person can settle."""
+        return sum(job.state == "in_doubt" for job in self.jobs.values())
+
+
+def gather(lab: CrashLab) -> Evidence:
+    """Read everything."""
+    opened = wiring.open_lab(lab.folder)
+    try:
+        with opened.store.transaction() as tx:
+            return Evidence(
+                campaigns=tx.find(db.Campaign),
+                experiments=tx.find(db.Experiment, order="number"),
+                candidates=tx.find(db.Candidate),
+                jobs={job.id: job for job in tx.find(db.Job)},
+                measurements=tx.find(db.Measurement),
+                ingredients=tx.find(db.Ingredient),
+                raw=tx.find(db.RawFile),
+                lots={lot.id: lot for lot in tx.find(db.Lot)},
+                held=[lease.instrument for lease in tx.leases() if lease.holder],
+                journal=journals(opened.state / "journal"),
+                runs=lab.simulator.record(),
+                damage=list(damaged(tx, opened.url)),
+            )
+    finally:
+        opened.store.close()
+
+
+def journals(folder: Path) -> dict[str, str]:
+    """State of every job in the hosts' journals."""
+    found: dict[str, str] = {}
+    for path in folder.glob("*.sqlite"):
+        connection = sqlite3.connect(path)
+        found |= dict(connection.execute("SELECT id, state FROM job").fetchall())
+        connection.close()
+    return found
+
+
+def damaged(tx: Any, url: str) -> Iterator[str]:
+    """Whether the database, the audit log and the raw files are whole."""
+    try:
+        tx.verify_events()
+        for file in tx.find(db.RawFile):
+            tx.read_raw(file.id)
+    except MaterialsDBError as error:
+        yield str(error)
+    if url.startswith("sqlite:///"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        said = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        broken = connection.execute("SELECT workflow_uuid FROM workflow_status WHERE status='ERROR'").fetchall()
+        connection.close()
+        if said != "ok":
+            yield f"the database is damaged: {said}"
+        yield from (f"the workflow {id} broke down" for (id,) in broken)
+
+
+def violations(found: Evidence, lab: CrashLab) -> list[str]:
+    """Every broken promise, in words."""
+    checks = (made_once, none_forgotten, none_lost, none_swapped, none_twice, not_overspent, one_master)
+    broken = [f"[{i}] {word}" for i, check in zip("1234578", checks, strict=True) for word in check(found, lab)]
+    return [*broken, *(f"[damage] {word}" for word in found.damage)]
+
+
+def made_once(found: Evidence, lab: CrashLab) -> Iterator[str]:
+    """1: the machines' own counters."""
+    acts = Counter(r["label"] for r in found.runs)
+    made = lab.simulator.made()
+    yield from (f"{job} was begun {n} times" for job, n in acts.items() if n != 1)
+    yield from (f"sample {sample} was made {n} times" for sample, n in made.items() if n != 1)
+    yield from (f"{label} was begun, but is no job" for label in acts if label not in found.jobs)
+
+
+def none_forgotten(found: Evidence, lab: CrashLab) -> Iterator[str]:
+    """2: every wanted experiment has come to an end, and so has every job."""
+    if [c.state for c in found.campaigns] != ["done"]:
+        yield f"campaigns: {[(c.id, c.state, c.reason) for c in found.campaigns]}"
+    numbers = [e.number for e in found.experiments]
+    if numbers != list(range(1, lab.setting.experiments + 1)):
+        yield f"experiments {numbers}, wanted 1 to {lab.setting.experiments}"
+    yield from (f"{e.id} is {e.state}" for e in found.experiments if e.state not in ENDED)
+    yield from (f"{job.id} is left {job.state}" for job in found.jobs.values() if job.state not in AT_REST)
+    yield from (
+        f"journal: {job} is left {state}" for job, state in found.journal.items() if state not in JOURNAL_AT_REST
+    )
+
+
+def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
+    """3: what a machine finished is on record, with its raw file."""
+    files = {file.id for file in found.raw}
+    measured = {m.job_id for m in found.measurements} | {i.job_id for i in found.ingredients}
+    for run in found.runs:
+        job = found.jobs.get(run["label"])
+        if run["sha256"] is None or job is None or job.state in ("in_doubt", "failed"):
+            continue
+        if job.state != "done" or run["sha256"] not in files:
+            yield f"{job.id} was finished by {run['machine']}, but is {job.state} and its raw file is not kept"
+        elif job.id not in measured:
+            yield f"{job.id} is done without a result"
+    yield from (
+        f"{job.id} is done, but no machine ran it"
+        for job in found.jobs.values()
+        if job.state == "done" and not found.run_of(job.id)
+    )
+
+
+def none_swapped(found: Evidence, _: CrashLab) -> Iterator[str]:
+    """4: sample, raw file and weighed masses are those of the machine's own run of that job."""
+    for job in found.jobs.values():
+        run = found.run_of(job.id)
+        if run and run["sample"] != job.sample_id:
+            yield f"{job.id} is of {job.sample_id}, {run['machine']} ran it for {run['sample']}"
+    for m in found.measurements:
+        run = found.run_of(m.job_id)
+        if not run or (run["sample"], run["sha256"]) != (m.sample_id, m.raw_file_id):
+            yield f"{m.id} of {m.sample_id} is not what the machine measured"
+    for i in found.ingredients:
+        run = found.run_of(i.job_id)
+        said = f";{found.lots[i.lot_id].component},{i.weighed_mg:.2f}," if i.weighed_mg > 0 else ";"
+        if not run or run["sample"] != i.sample_id or said not in str(run["result"]):
+            yield f"{i.id} is not what the machine weighed"
+
+
+def none_twice(found: Evidence, _: CrashLab) -> Iterator[str]:
+    """5: one value per job and quantity."""
+    values = Counter((m.job_id, m.quantity, m.sample_id) for m in found.measurements)
+    yield from (f"{job}: {quantity} is counted {n} times" for (job, quantity, _), n in values.items() if n > 1)
+    numbers = Counter(e.number for e in found.experiments)
+    yield from (f"experiment {number} is there {n} times" for number, n in numbers.items() if n > 1)
+
+
+def not_overspent(found: Evidence, lab: CrashLab) -> Iterator[str]:
+    """7: budget and bottles."""
+    if len(found.experiments) > lab.setting.experiments:
+        yield f"{len(found.experiments)} experiments, the budget is {lab.setting.experiments}"
+    used: Counter[str] = Counter()
+    for i in found.ingredients:
+        used[i.lot_id] += i.weighed_mg  # type: ignore[assignment]
+    yield from (
+        f"{id}: {mg} mg taken of {found.lots[id].amount_mg}" for id, mg in used.items() if mg > found.lots[id].amount_mg
+    )
+
+
+def one_master(found: Evidence, _: CrashLab) -> Iterator[str]:
+    """8: all leases are back, and nobody took the thermostat away while its vial was still measured."""
+    yield from (f"{instrument} is still leased" for instrument in found.held)
+    ordered = sorted((r for r in found.runs if "/" in r["label"]), key=lambda r: (r["started"], r["machine"]))
+    for block, after in pairwise(r for r in ordered if not r["machine"].startswith("doser")):
+        if after["machine"].startswith("analyser") and after["sample"] != block["sample"]:
+            yield f"{after['label']} was measured while the thermostat held {block['sample']}"
+
+
+def course(found: Evidence) -> str:
+    """10: digest of all that was proposed and measured, in order; the same for the same campaign."""
+    lines = [f"{c.id} {sorted(c.fractions.items())} {c.origin_of_proposal} {c.predicted!r}" for c in found.candidates]
+    lines += [
+        f"{m.job_id} {m.quantity} {m.value!r}" for m in sorted(found.measurements, key=lambda m: (m.job_id, m.quantity))
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
