@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from campaigns.turns import Turns
 from instruments.clock import Clock
 from instruments.contract import Capability, JobRequest, JobResult, JobStatus, SampleAt
 from materials_db import records as db
+from materials_db.errors import UnreachableError
 from materials_db.store import MaterialsStore, Transaction
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
+DATABASE_S = 0.5  #: wall seconds between tries to reach a database that went away
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
 
@@ -81,14 +85,23 @@ class Bench:
     _routes: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of jobs planned by this process
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
-        """`work(transaction, *args)` in a transaction of its own."""
+        """`work(transaction, *args)` in a transaction of its own.
+
+        A database that went away is waited for and asked again. Whether the lost commit was
+        done is unknown, so everything that is handed in here must be harmless to repeat.
+        """
 
         def commit() -> T:
             with self.store.transaction() as tx:
                 return work(tx, *args)
 
-        answer: T = await self.offload(commit)
-        return answer
+        while True:
+            try:
+                answer: T = await self.offload(commit)
+                return answer
+            except UnreachableError as error:
+                log.warning("waiting for the database: %s", error)
+                await asyncio.sleep(DATABASE_S)
 
     @property
     def capabilities(self) -> dict[str, list[Capability]]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labctl import finding
 from labctl.labfile import LabFile
 
 if TYPE_CHECKING:
@@ -40,17 +41,19 @@ class Lab:
         return self.folder / ".labctl"
 
     @property
-    def glance_path(self) -> Path:
-        """The SQLite file, for the quick read-only views."""
-        return Path(self.url.removeprefix("sqlite:///"))
+    def glance_path(self) -> Path | str:
+        """The SQLite file or PostgreSQL's address, for the quick read-only views."""
+        return finding.place_of(self.url)
 
     @cached_property
     def url(self) -> str:
         """The database, with a relative SQLite path resolved against the lab's folder."""
-        url = self.file.lab.database
-        if url.startswith("sqlite:///"):
-            return f"sqlite:///{(self.folder / url.removeprefix('sqlite:///')).resolve()}"
-        return url
+        return finding.resolved(self.file.lab.database, self.folder)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the database is a server that several machines may reach."""
+        return not self.url.startswith("sqlite:")
 
     @property
     def full_sync(self) -> bool:

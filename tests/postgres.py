@@ -7,9 +7,14 @@ import pwd
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
+
+from materials_db.looking import libpq
 
 
 def binaries() -> Path | None:
@@ -55,6 +60,14 @@ def server(folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://lab@127.0.0.1:{port}/postgres"
     finally:
         run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+
+
+def fresh_database(url: str) -> str:
+    """A database of its own on the server."""
+    name = f"lab_{uuid.uuid4().hex}"
+    with psycopg.connect(libpq(url), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def free_port() -> int:
