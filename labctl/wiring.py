@@ -298,6 +298,21 @@ def engine(lab: Lab, bench: Bench) -> DurableEngine:
     return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
 
 
+def move(lab: Lab, url: str) -> dict[str, int]:
+    """Copy the lab's data into an empty database; the number of rows by table."""
+    from materials_db.sql.move import move as copy_all
+
+    return copy_all(lab.url, url)
+
+
+def broken_links(lab: Lab) -> list[str]:
+    """Rows that point at nothing, in words."""
+    from materials_db.sql.move import broken_links as look
+
+    with lab.store.transaction() as tx:
+        return list(look(tx.session))
+
+
 def simulator_alive(lab: Lab) -> bool:
     """Whether the lab's simulator is running."""
     from instruments.sim.control import running
