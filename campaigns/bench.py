@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,12 +19,15 @@ from instruments.clock import Clock
 from instruments.contract import Capability
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
+from materials_db.errors import UnreachableError
 from materials_db.store import MaterialsStore, Transaction
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
+DATABASE_S = 0.5  #: wall seconds between tries to reach a database that went away
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
 
@@ -87,14 +91,23 @@ class Bench:
         )
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
-        """`work(transaction, *args)` in a transaction of its own."""
+        """`work(transaction, *args)` in a transaction of its own.
+
+        A database that went away is waited for and asked again. Whether the lost commit was
+        done is unknown, so everything that is handed in here must be harmless to repeat.
+        """
 
         def commit() -> T:
             with self.store.transaction() as tx:
                 return work(tx, *args)
 
-        answer: T = await self.offload(commit)
-        return answer
+        while True:
+            try:
+                answer: T = await self.offload(commit)
+                return answer
+            except UnreachableError as error:
+                log.warning("waiting for the database: %s", error)
+                await asyncio.sleep(DATABASE_S)
 
     @property
     def capabilities(self) -> dict[str, list[Capability]]:

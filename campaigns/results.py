@@ -44,6 +44,8 @@ def start(
 ) -> tuple[db.Job, Json | None]:
     """Take the lease and mark the job as running; an answer instead if the campaign was stopped."""
     job = tx.get(db.Job, job_id)
+    if job.state in FINAL:  # written before, by a commit whose answer was lost
+        return job, answer(tx, job)
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
         return job, abort(tx, job, at)
@@ -85,15 +87,16 @@ def tell(tx: Transaction, job_id: str, message: str, at: datetime) -> None:
 
 
 def answer(tx: Transaction, job: db.Job) -> Json:
-    """What `finish` said of a job that had ended before a crash."""
+    """What `finish` said of a job that had ended before a crash, or by a commit whose answer was lost."""
+    released = [lease.instrument for lease in tx.leases() if lease.holder != job.experiment_id]
     if job.state == "done":
-        return {"verdict": "done", "released": []}
+        return {"verdict": "done", "released": released}
     if job.state == "in_doubt":
-        return {"verdict": "held", "released": []}
+        return {"verdict": "held", "released": released}
     later = tx.find(db.Job, id=next_attempt_id(job))
     if later:
-        return {"verdict": "again", "job": later[0].id, "released": []}
-    return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": []}
+        return {"verdict": "again", "job": later[0].id, "released": released}
+    return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": released}
 
 
 def finish(

@@ -307,5 +307,11 @@ def shown(value: Any) -> str:
     """A value as it is written in the file, shortened; a whole table is not repeated."""
     if value is None or isinstance(value, dict | list | tuple):
         return ""
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{without_password(value)}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def without_password(text: str) -> str:
+    """A text in which nobody can read the password of an address."""
+    text = re.sub(r"(://[^:/\s]*):.*@", r"\1:***@", text)
+    return re.sub(r"(password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)

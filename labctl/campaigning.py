@@ -10,6 +10,7 @@ from campaigns.recipe import check_against_lab
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, FileFaults, read, shown
 from labctl import wiring
+from materials_db import looking
 from materials_db import records as db
 from materials_db.errors import ConflictError
 
@@ -59,7 +60,7 @@ def prior_faults(lab: Lab, spec: Spec) -> list[Fault]:
 
 def campaigns_on_record(lab: Lab) -> list[str]:
     """Ids of all campaigns; a database that is not there yet is not made for that."""
-    if lab.url.startswith("sqlite") and not lab.glance_path.exists():
+    if not looking.there(lab.glance_path):
         return []
     with lab.store.transaction() as tx:
         return [c.id for c in tx.find(db.Campaign)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl import wiring
 from labctl.errors import UsageError
+from materials_db.looking import there
 
 if TYPE_CHECKING:
     from labctl.wiring import Lab
@@ -55,15 +56,17 @@ def disk(folder: Path) -> Row:
 
 def database(lab: Lab) -> list[Row]:
     """Whether the database is there, of this version, and its log unbroken."""
-    from materials_db.errors import MaterialsDBError, NewerDatabaseError
+    from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
 
-    if lab.url.startswith("sqlite") and not lab.glance_path.exists():
-        return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
     try:
+        if not there(lab.glance_path):
+            return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
         with lab.store.transaction() as tx:
             count = tx.verify_events()
     except NewerDatabaseError as error:
         return [finding("database", "wrong", str(error), "upgrade labctl, or open another lab")]
+    except UnreachableError as error:
+        return [finding("database", "wrong", str(error), "see that the server runs and lets you in")]
     except MaterialsDBError as error:
         return [finding("database", "wrong", str(error), "restore a backup")]
     return [
@@ -74,9 +77,7 @@ def database(lab: Lab) -> list[Row]:
 
 def worker(lab: Lab) -> Row:
     """Whether somebody is working."""
-    from labctl.worker import WorkerLock
-
-    if not lab.state.exists() or WorkerLock(lab).is_free():
+    if nobody_works(lab):
         waiting = running(lab)
         remedy = f"labctl campaign resume {waiting[0]}" if waiting else ""
         return finding(
@@ -88,13 +89,22 @@ def worker(lab: Lab) -> Row:
     return finding("worker", "ok", "one is working")
 
 
+def nobody_works(lab: Lab) -> bool:
+    """Whether no worker has the lines to the instruments; with the server away nobody can tell, so nobody does."""
+    from labctl.locks import WorkerLock
+    from materials_db.errors import UnreachableError
+
+    try:
+        return not lab.state.exists() or WorkerLock(lab).is_free()
+    except UnreachableError:
+        return True
+
+
 def running(lab: Lab) -> list[str]:
     """Campaigns that should be worked on."""
     from materials_db import glance
     from materials_db.errors import MaterialsDBError
 
-    if not lab.glance_path.exists():
-        return []
     try:
         rows = glance.campaigns(lab.glance_path)
     except MaterialsDBError:  # a damaged database is a finding of its own
@@ -104,11 +114,9 @@ def running(lab: Lab) -> list[str]:
 
 def instruments(lab: Lab) -> list[Row]:
     """Whether each instrument answers. A busy worker has the line; then its word counts."""
-    from labctl.worker import WorkerLock
-
     if lab.file.lab.simulated and not wiring.simulator_alive(lab):
         return [finding("simulator", "ok", "not running; it is started when a campaign runs")]
-    if lab.state.exists() and not WorkerLock(lab).is_free():
+    if not nobody_works(lab):
         return [finding("instruments", "ok", "in the hands of the worker: labctl queue list")]
     rows = []
     for name, health in asyncio.run(ask_all(lab)).items():
@@ -152,12 +160,10 @@ def instrument_details(lab: Lab, name: str) -> Row:
     """One instrument: what it can do within which limits, and whether it answers."""
     from instruments import registry
     from instruments.limits import bounded
-    from labctl.worker import WorkerLock
 
     known(lab, name)
     section = lab.file.instruments[name]
-    free = not lab.state.exists() or WorkerLock(lab).is_free()
-    health = asyncio.run(ask_all(lab))[name] if free else None
+    health = asyncio.run(ask_all(lab))[name] if nobody_works(lab) else None
     return {
         "name": name,
         "driver": section.driver,
@@ -203,7 +209,7 @@ def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
     UsageError
         A real machine would run jobs and nobody said yes, or a worker has its line.
     """
-    from labctl.worker import WorkerLock
+    from labctl.locks import WorkerLock
 
     known(lab, name)
     if not lab.file.lab.simulated and not yes:

@@ -369,8 +369,9 @@ def instrument_rows(lab: Lab) -> list[Row]:
     """Instruments of the lab file, with what the database knows of them."""
     from instruments import registry
     from materials_db import glance
+    from materials_db.looking import there
 
-    seen = {r["name"]: r for r in glance.instruments(lab.glance_path)} if lab.glance_path.exists() else {}
+    seen = {r["name"]: r for r in glance.instruments(lab.glance_path)} if there(lab.glance_path) else {}
     rows = []
     for name, section in lab.file.instruments.items():
         verified = registry.driver_class(section.driver).verified_on_hardware

@@ -127,6 +127,7 @@ def report(error: Exception) -> Report:
         return Report("LAB-0301", 3, str(error), (), f"labctl {error.kind} list" if error.kind in LISTED else "")
     kinds: tuple[tuple[type[Exception], str, int, str], ...] = (
         (db.NewerDatabaseError, "LAB-0302", 2, ""),
+        (db.UnreachableError, "LAB-0303", 5, "see that the server runs and lets you in, then the same command again"),
         (db.ConflictError, "LAB-0601", 6, ""),
         (db.DamagedLogError, "LAB-0701", 1, "restore a backup; the database was changed from outside"),
         (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),

@@ -1,8 +1,9 @@
-"""Where the lab is, found without importing anything that takes time."""
+"""Where the lab is and where it keeps its data, found without importing anything that takes time."""
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from labctl.errors import NoLabError, UsageError
 
 FILE = "labctl.toml"
 DATABASE = "sqlite:///.labctl/lab.sqlite"
+POSTGRESQL = re.compile(r"postgresql(?:\+psycopg)?://(?:(?P<user>[^:@/\s]+)@)?[^@/\s]*(?:/[^@/\s?]*)?(?:\?[^\s]*)?")
+WAYS = "keep it in ~/.pgpass or another file that PGPASSFILE names, or in PGPASSWORD"
 
 
 def find_lab(start: Path, explicit: Path | None = None) -> Path:
@@ -32,13 +35,38 @@ def find_lab(start: Path, explicit: Path | None = None) -> Path:
     raise NoLabError(f"no {FILE} in {start.resolve()} or any folder above it")
 
 
-def sqlite_path(folder: Path) -> Path:
-    """The lab's SQLite file.
+def fault_of(url: str) -> str:
+    """What is wrong with the address of a database; empty when nothing is. A password is never repeated."""
+    if re.match(r"postgres(ql)?(\+\w+)?://", url):
+        if re.match(r"[^:]+://[^:/\s]*:[^/]*@", url) or re.search(r"[?&](ssl)?password=", url, re.IGNORECASE):
+            return f"an address must not hold a password, which would be read and copied with the file; {WAYS}"
+        if POSTGRESQL.fullmatch(url):
+            return ""
+        return "this is no PostgreSQL address; write for example 'postgresql+psycopg://lab@dbhost/lab'"
+    if re.fullmatch(r"sqlite:///[^?#]+", url):
+        return ""
+    return f"this is neither a SQLite file, for example {DATABASE!r}, nor 'postgresql+psycopg://USER@HOST/DATABASE'"
+
+
+def resolved(url: str, folder: Path) -> str:
+    """The address as our libraries want it; a relative SQLite path is one in the lab's folder."""
+    if url.startswith("sqlite:///"):
+        return f"sqlite:///{(folder / url.removeprefix('sqlite:///')).resolve()}"
+    return re.sub(r"^postgresql:", "postgresql+psycopg:", url)
+
+
+def place_of(url: str) -> Path | str:
+    """Where the quick read-only views look: a file, or a server."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else url
+
+
+def database_place(folder: Path) -> Path | str:
+    """The lab's SQLite file, or the address of its PostgreSQL database.
 
     Raises
     ------
     UsageError
-        The lab keeps its data elsewhere.
+        The address cannot be one.
     """
     try:
         data = tomllib.loads((folder / FILE).read_text(encoding="utf-8-sig"))
@@ -48,8 +76,6 @@ def sqlite_path(folder: Path) -> Path:
         data = read(folder / FILE).data  # says in which line what is wrong
     section = data.get("lab")
     url = section.get("database", DATABASE) if isinstance(section, dict) else DATABASE
-    if not isinstance(url, str) or not url.startswith("sqlite:///"):
-        raise UsageError(
-            f"{folder / FILE}: lab.database is {url!r}", hint=f'use a SQLite file, for example "{DATABASE}"'
-        )
-    return (folder / url.removeprefix("sqlite:///")).resolve()
+    if fault := fault_of(url) if isinstance(url, str) else "this is no text":
+        raise UsageError(f"{folder / FILE}: lab.database: {fault}")
+    return place_of(resolved(url, folder))

@@ -6,6 +6,7 @@ import difflib
 import re
 from datetime import date, datetime, time, timezone
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from campaigns.toml_file import Fault, FileFaults, check, read
 from campaigns.units import CURRENCIES, UnitError, quantity
-from labctl.finding import DATABASE
+from labctl.finding import DATABASE, fault_of
 from materials_db.formula import Formula
 
 HUMAN = "human"  #: the driver without a wire
@@ -61,12 +62,12 @@ def tcp_address(value: str | None) -> str | None:
     return value
 
 
-def sqlite_url(value: str) -> str:
-    """``sqlite:///FILE``."""
-    if not re.fullmatch(r"sqlite:///[^?#]+", value):
-        raise ValueError(
-            f"{value!r} is no SQLite file; write for example {DATABASE!r}. Other databases are not served yet"
-        )
+def database_url(value: str) -> str:
+    """``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``."""
+    if fault := fault_of(value):
+        raise ValueError(fault)
+    if value.startswith("postgresql") and find_spec("psycopg") is None:
+        raise ValueError("PostgreSQL needs the package psycopg, which is not installed; pip install 'labctl[postgres]'")
     return value
 
 
@@ -85,7 +86,7 @@ class LabSection(Section):
     site: str = Field("here", min_length=1, max_length=64)
     simulated: bool = Field(strict=True)
     simulator: Annotated[str, AfterValidator(known_simulator)] | None = None
-    database: Annotated[str, AfterValidator(sqlite_url)] = DATABASE
+    database: Annotated[str, AfterValidator(database_url)] = DATABASE
 
 
 class SimulationSection(Section):

@@ -6,23 +6,24 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from labctl.emit import clean, value_and_u
 from labctl.errors import LabError, StoppedError
 from materials_db import glance
-from materials_db.errors import ConflictError
+from materials_db.errors import ConflictError, UnreachableError
+from materials_db.looking import Place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from labctl.worker import Session
 
 Row = dict[str, Any]
 LOOK_S = 0.25  #: wall seconds between two looks
 SHOWN = 8  #: newest experiments in the live table
 AGAIN_S = 10.0  #: within so many wall seconds a second Ctrl-C stops at once
+AWAY = "The database does not answer. The work waits for it."
 RESTING = ("done", "stopped", "failed", "paused")
 
 
@@ -93,19 +94,42 @@ class Ticker:
         self.interrupts = interrupts
         self.note = ""
         self._asked: datetime | None = None
+        self._row: Row = {}
 
     def __iter__(self) -> Iterator[Row]:
         from instruments.clock import WallClock
 
         path, id = self.session.lab.glance_path, self.session.campaign_id
         clock = WallClock()
-        while (row := glance.progress(path, id))["state"] not in RESTING:
+        while (row := self._look(path, id))["state"] not in RESTING:
             yield row
-            self.session.attend()
+            self._attend()
             self.session.wait(LOOK_S)
             for _ in range(self.interrupts.taken()):
                 self._pause(clock.now())
         yield row
+
+    def _look(self, path: Place, id: str) -> Row:
+        """Where the campaign stands; where it last stood while the database does not answer."""
+        try:
+            self._row = glance.progress(path, id)
+            self.note = "" if self.note == AWAY else self.note
+        except UnreachableError:
+            if not self._row:
+                raise
+            self._tell(AWAY)
+        return self._row
+
+    def _attend(self) -> None:
+        """Take over if nobody works; with the database away there is nothing to take over."""
+        with suppress(UnreachableError):
+            self.session.attend()
+
+    def _tell(self, note: str) -> None:
+        """Below the table; in a pipe once, on a line of its own."""
+        if self.note != note and not sys.stdout.isatty():
+            print(note, flush=True)
+        self.note = note
 
     def _pause(self, now: datetime) -> None:
         """First Ctrl-C: pause at the next safe point. Second within ten seconds: stop now."""
@@ -119,23 +143,30 @@ class Ticker:
             campaigning.wish(self.session.lab, id, "pause")
         except ConflictError:
             return  # it has ended by itself in this moment
-        self.note = (
+        except UnreachableError:
+            self._tell("The database does not answer: nothing can be written down. Ctrl-C again within 10 s stops now.")
+            return
+        self._tell(
             f"Pausing {id}: experiments under way are finished first. Ctrl-C again within 10 s stops now."
             f" Later: labctl campaign resume {id}"
         )
-        if not sys.stdout.isatty():
-            print(self.note, flush=True)
 
 
-def follow_in_pipe(path: Path, id: str, ticker: Ticker) -> None:
+def follow_in_pipe(path: Place, id: str, ticker: Ticker) -> None:
     """One line for every experiment that ended."""
     told: set[str] = set()
     print(f"{id} is running; labctl campaign show {id} tells more", flush=True)
     for _ in ticker:
-        for row in glance.experiments(path, id, last=64):
-            if row["state"] in glance_final() and row["id"] not in told:
-                told.add(row["id"])
-                print(line(row), flush=True)
+        with suppress(UnreachableError):  # what was not told now is told at a later look
+            tell_ended(path, id, told)
+
+
+def tell_ended(path: Place, id: str, told: set[str]) -> None:
+    """A line for each experiment that ended and was not told of before."""
+    for row in glance.experiments(path, id, last=64):
+        if row["state"] in glance_final() and row["id"] not in told:
+            told.add(row["id"])
+            print(line(row), flush=True)
 
 
 def glance_final() -> tuple[str, ...]:
@@ -149,7 +180,7 @@ def line(row: Row) -> str:
     return clean(f"{row['number']:>4}  {row['sample']}  {row['composition']}  {row['state']}  {found}")
 
 
-def follow_on_terminal(path: Path, id: str, ticker: Ticker) -> None:
+def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
     """A live table."""
     from rich.console import Console
     from rich.live import Live
@@ -157,18 +188,12 @@ def follow_on_terminal(path: Path, id: str, ticker: Ticker) -> None:
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for row in ticker:
-            live.update(
-                screen(
-                    row,
-                    glance.campaign(path, id),
-                    glance.experiments(path, id, last=SHOWN),
-                    ticker.note or trouble(path),
-                ),
-                refresh=True,
-            )
+            with suppress(UnreachableError):  # the last screen stands
+                known = glance.campaign(path, id), glance.experiments(path, id, last=SHOWN)
+                live.update(screen(row, *known, ticker.note or trouble(path)), refresh=True)
 
 
-def trouble(path: Path) -> str:
+def trouble(path: Place) -> str:
     """What a running job waits for, if its device does not answer."""
     waiting = [row for row in glance.queue(path) if row["state"] == "running" and row["message"]]
     return f"{waiting[0]['sample']}: {waiting[0]['message']}" if waiting else ""

@@ -45,11 +45,11 @@ def open_lab(explicit: Path | None) -> Lab:
     return open_(lab_folder(explicit))
 
 
-def database(explicit: Path | None) -> Path:
-    """The lab's SQLite file, without reading more of the lab file than its address."""
-    from labctl.finding import sqlite_path
+def database(explicit: Path | None) -> Path | str:
+    """Where the lab's data are, without reading more of the lab file than that address."""
+    from labctl.finding import database_place
 
-    return sqlite_path(lab_folder(explicit))
+    return database_place(lab_folder(explicit))
 
 
 def group(help: str) -> typer.Typer:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labctl import finding
 from labctl.labfile import HUMAN, LabFile
 
 if TYPE_CHECKING:
@@ -43,17 +44,19 @@ class Lab:
         return self.folder / ".labctl"
 
     @property
-    def glance_path(self) -> Path:
-        """The SQLite file, for the quick read-only views."""
-        return Path(self.url.removeprefix("sqlite:///"))
+    def glance_path(self) -> Path | str:
+        """The SQLite file or PostgreSQL's address, for the quick read-only views."""
+        return finding.place_of(self.url)
 
     @cached_property
     def url(self) -> str:
         """The database, with a relative SQLite path resolved against the lab's folder."""
-        url = self.file.lab.database
-        if url.startswith("sqlite:///"):
-            return f"sqlite:///{(self.folder / url.removeprefix('sqlite:///')).resolve()}"
-        return url
+        return finding.resolved(self.file.lab.database, self.folder)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the database is a server that several machines may reach."""
+        return not self.url.startswith("sqlite:")
 
     @property
     def full_sync(self) -> bool:
@@ -332,6 +335,21 @@ def engine(lab: Lab, bench: Bench) -> DurableEngine:
     sqlite_pragmas(full_sync=lab.full_sync)
     raw = lab.state / "raw"
     return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
+
+
+def move(lab: Lab, url: str) -> dict[str, int]:
+    """Copy the lab's data into an empty database; the number of rows by table."""
+    from materials_db.sql.move import move as copy_all
+
+    return copy_all(lab.url, url)
+
+
+def broken_links(lab: Lab) -> list[str]:
+    """Rows that point at nothing, in words."""
+    from materials_db.sql.move import broken_links as look
+
+    with lab.store.transaction() as tx:
+        return list(look(tx.session))
 
 
 def simulator_alive(lab: Lab) -> bool:

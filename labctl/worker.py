@@ -8,17 +8,17 @@ worker that was killed, goes on without anybody being told.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from instruments import crashpoint
 from labctl import registration, stopping, wiring
+from labctl.locks import WorkerLock
 from labctl.wiring import ACTOR, Lab
 
 if TYPE_CHECKING:
@@ -28,40 +28,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.3  #: wall seconds between looks for campaigns to adopt
 log = logging.getLogger(__name__)
-
-
-class WorkerLock:
-    """At most one worker per lab. The operating system lets go of it when the process dies."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.path = lab.glance_path.with_suffix(".worker.lock")
-        self._file: IO[str] | None = None
-
-    def take(self) -> bool:
-        """Whether this process is the lab's worker now."""
-        self.path.parent.mkdir(exist_ok=True)
-        file = self.path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Let another process be the worker."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def is_free(self) -> bool:
-        """Whether nobody is the worker at this moment."""
-        probe = WorkerLock.__new__(WorkerLock)
-        probe.path, probe._file = self.path, None
-        free = probe.take()
-        probe.release()
-        return free
 
 
 @dataclass
@@ -124,7 +90,7 @@ class Worker:
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
-                while not self._stop.is_set() and await self._adopt(engine, bench):
+                while not self._stop.is_set() and await self._still_ours() and await self._adopt(engine, bench):
                     await bench.look()
                     await asyncio.to_thread(lab.keep_machines)
                     await asyncio.sleep(LOOK_S)
@@ -134,6 +100,13 @@ class Worker:
         finally:
             for host in hosts.values():
                 await host.close()
+
+    async def _still_ours(self) -> bool:
+        """Whether we are the worker still; another may have become it while the server was away."""
+        ours = await asyncio.to_thread(self.lock.keep)
+        if not ours:
+            log.error("another process became the lab's worker while the database was away; this one only watches")
+        return ours
 
     async def _adopt(self, engine: Engine, bench: Bench) -> bool:
         """See that every running campaign has a workflow; whether there is any."""

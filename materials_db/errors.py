@@ -7,6 +7,7 @@ MaterialsDBError
 ├── DamagedLogError      the audit log does not verify
 ├── DamagedFileError     a raw file is not what its name says
 ├── NewerDatabaseError   made by a newer labctl
+├── UnreachableError     it does not answer, or broke off in the middle
 └── FormulaError         not a formula that can be trusted
 """
 
@@ -47,6 +48,10 @@ class DamagedFileError(MaterialsDBError):
 
 class NewerDatabaseError(MaterialsDBError):
     """The database was made by a newer labctl. Nothing was touched."""
+
+
+class UnreachableError(MaterialsDBError):
+    """The database does not answer, or broke off in the middle: what was asked may have been done or not."""
 
 
 class FormulaError(MaterialsDBError, ValueError):

@@ -1,6 +1,6 @@
-"""Quick looks at a lab's database for the terminal: read-only, stdlib sqlite3, nothing else imported.
+"""Quick looks at a lab's database for the terminal: read-only, on SQLite or PostgreSQL, nothing heavy imported.
 
-Each function opens the file, asks, and closes it. Rows are plain dictionaries.
+Rows are plain dictionaries.
 """
 
 from __future__ import annotations
@@ -8,17 +8,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from materials_db.errors import MaterialsDBError, NewerDatabaseError, NotFoundError
+from materials_db.errors import NotFoundError
+from materials_db.looking import Place, Row, ask
 from materials_db.merit import Merit, in_unit
 
-Row = dict[str, Any]
-REVISIONS = ("0001", "0002")  #: all that this version can read; a test holds them against the migrations
+ALL = 10**9  #: more rows than any lab has
 KINDS = {
     "C": "campaign",
     "E": "experiment",
@@ -32,46 +28,7 @@ KINDS = {
 OPEN = "('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
 
 
-@contextmanager
-def look(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, read-only. Raises MaterialsDBError when there is none yet."""
-    if not path.exists():
-        raise NotFoundError(f"there is no database yet at {path}; it is made by the first: labctl campaign run FILE")
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
-    connection.row_factory = sqlite3.Row
-    try:
-        refuse_other(connection, path)
-        yield connection
-    except sqlite3.DatabaseError as error:
-        raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
-    finally:
-        connection.close()
-
-
-def refuse_other(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise NewerDatabaseError when a newer labctl made the tables: they may mean something else; or when an older did."""
-    row = connection.execute("SELECT version_num FROM labctl_version").fetchone()
-    if row is not None and row[0] in REVISIONS[:-1]:
-        raise MaterialsDBError(
-            f"the database {path} was made by an older labctl (tables of version {row[0]}, now {REVISIONS[-1]});"
-            " the next labctl campaign run or resume brings it up to date"
-        )
-    if row is not None and row[0] not in REVISIONS:
-        raise NewerDatabaseError(
-            f"the database {path} has tables of version {row[0]}, which this labctl does not know"
-            f" (it knows up to {max(REVISIONS)}). Nothing was touched. Upgrade labctl, or open another lab."
-        )
-
-
-def ask(path: Path, query: str, *values: Any) -> list[Row]:
-    """Rows of one query; none in a lab that has not run anything yet."""
-    if not path.exists():
-        return []
-    with look(path) as connection:
-        return [dict(row) for row in connection.execute(query, values)]
-
-
-def resolve(path: Path, letter: str, text: str) -> str:
+def resolve(path: Place, letter: str, text: str) -> str:
     """The id that a person means: ``last``, ``C-1`` for ``C-0001``, any unique beginning.
 
     Raises
@@ -104,24 +61,24 @@ def numbered(letter: str, text: str, known: list[str]) -> list[str]:
     return [id for id in known if match and id.split("-")[-1].lstrip("0") == match.group(1).lstrip("0")]
 
 
-def campaigns(path: Path) -> list[Row]:
+def campaigns(path: Place) -> list[Row]:
     """All campaigns, newest last, with what they have found."""
     rows = ask(
         path,
         "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, c.ended_at, c.created_by, c.origin, c.seed, c.spec,"
-        " count(e.id) AS experiments, coalesce(sum(e.state = 'done'), 0) AS done,"
-        " coalesce(sum(e.state IN ('failed', 'aborted', 'held')), 0) AS lost"
+        " count(e.id) AS experiments, count(CASE WHEN e.state = 'done' THEN 1 END) AS done,"
+        " count(CASE WHEN e.state IN ('failed', 'aborted', 'held') THEN 1 END) AS lost"
         " FROM campaign c LEFT JOIN experiment e ON e.campaign_id = c.id GROUP BY c.id ORDER BY c.id",
     )
     return [with_best(path, row) for row in rows]
 
 
-def campaign(path: Path, id: str) -> Row:
+def campaign(path: Place, id: str) -> Row:
     """One campaign."""
     return next(row for row in campaigns(path) if row["id"] == id)
 
 
-def with_best(path: Path, row: Row) -> Row:
+def with_best(path: Place, row: Row) -> Row:
     """Add what is wanted in words, the budget and the best so far; limits must be kept."""
     spec = json.loads(row.pop("spec"))
     merit = Merit.of(spec)
@@ -146,7 +103,7 @@ def with_best(path: Path, row: Row) -> Row:
     }
 
 
-def best_of(path: Path, campaign_id: str, merit: Merit) -> Row:
+def best_of(path: Place, campaign_id: str, merit: Merit) -> Row:
     """The best single measurement of the deciding property, of a sample that keeps all limits."""
     aim = merit.aims[0]
     simple = not merit.limits and merit.goal != "target"
@@ -175,7 +132,7 @@ def told_in(row: Row, unit: str | None) -> Row:
     return {**row, "value": value, "u": u, "unit": unit}
 
 
-def measured(path: Path, campaign_id: str, units: dict[str, str]) -> dict[str, dict[str, Row]]:
+def measured(path: Place, campaign_id: str, units: dict[str, str]) -> dict[str, dict[str, Row]]:
     """By sample and quantity, the newest good measurement, in these units."""
     found: dict[str, dict[str, Row]] = {}
     for row in ask(path, f"{GOOD} WHERE e.campaign_id = ? ORDER BY m.taken_at, m.id", campaign_id):
@@ -184,7 +141,7 @@ def measured(path: Path, campaign_id: str, units: dict[str, str]) -> dict[str, d
     return found
 
 
-def merit_of(path: Path, campaign_id: str) -> Merit:
+def merit_of(path: Place, campaign_id: str) -> Merit:
     """What a campaign wants, from its frozen file."""
     rows = ask(path, "SELECT spec FROM campaign WHERE id = ?", campaign_id)
     if not rows:
@@ -192,7 +149,7 @@ def merit_of(path: Path, campaign_id: str) -> Merit:
     return Merit.of(json.loads(rows[0]["spec"]))
 
 
-def experiments(path: Path, campaign_id: str | None = None, *, last: int | None = None) -> list[Row]:
+def experiments(path: Place, campaign_id: str | None = None, *, last: int | None = None) -> list[Row]:
     """Experiments in order, with what was measured and where each stands."""
     rows = ask(
         path,
@@ -210,11 +167,11 @@ def experiments(path: Path, campaign_id: str | None = None, *, last: int | None 
         "  LEFT JOIN instrument i ON i.id = j.instrument_id"
         "  WHERE j.experiment_id = e.id AND j.state IN ('queued', 'running', 'in_doubt') ORDER BY j.queued_at DESC LIMIT 1) AS step"
         " FROM experiment e JOIN candidate c ON c.id = e.candidate_id JOIN sample s ON s.experiment_id = e.id"
-        " JOIN campaign k ON k.id = e.campaign_id WHERE (? IS NULL OR e.campaign_id = ?)"
+        " JOIN campaign k ON k.id = e.campaign_id WHERE (CAST(? AS TEXT) IS NULL OR e.campaign_id = ?)"
         " ORDER BY e.campaign_id DESC, e.number DESC LIMIT ?",
         campaign_id,
         campaign_id,
-        -1 if last is None else last,
+        ALL if last is None else last,
     )
     return [with_composition(row) for row in reversed(rows)]
 
@@ -242,20 +199,20 @@ def short(fractions: dict[str, float], process: Row) -> str:
     return f"{parts} | {settings}" if settings and parts else parts or settings
 
 
-def progress(path: Path, campaign_id: str) -> Row:
+def progress(path: Place, campaign_id: str) -> Row:
     """The few numbers that a live view needs."""
     rows = ask(
         path,
         "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, count(e.id) AS planned,"
-        " coalesce(sum(e.state IN ('done', 'failed', 'aborted', 'held')), 0) AS ended, max(e.ended_at) AS last_ended,"
+        " count(CASE WHEN e.state IN ('done', 'failed', 'aborted', 'held') THEN 1 END) AS ended, max(e.ended_at) AS last_ended,"
         " json_extract(c.spec, '$.budget.experiments') AS budget FROM campaign c"
         " LEFT JOIN experiment e ON e.campaign_id = c.id WHERE c.id = ? GROUP BY c.id",
         campaign_id,
     )
-    return rows[0]
+    return {**rows[0], "budget": rows[0]["budget"] and int(rows[0]["budget"])}
 
 
-def queue(path: Path) -> list[Row]:
+def queue(path: Place) -> list[Row]:
     """Jobs that have not ended, in the order in which they will be served, and why they wait."""
     rows = ask(
         path,
@@ -335,7 +292,7 @@ def clock_time(stamp: str) -> str:
     return stamp[11:16]
 
 
-def tasks(path: Path, *, every: bool = False) -> list[Row]:
+def tasks(path: Place, *, every: bool = False) -> list[Row]:
     """What people are asked, oldest first; with `every` also what was answered."""
     rows = ask(
         path,
@@ -349,7 +306,7 @@ def tasks(path: Path, *, every: bool = False) -> list[Row]:
 OPEN_TASK = "WHERE t.state = 'open'"
 
 
-def instruments(path: Path) -> list[Row]:
+def instruments(path: Place) -> list[Row]:
     """Registered instruments, the newest row of each name, and who holds them."""
     return ask(
         path,
@@ -361,7 +318,7 @@ def instruments(path: Path) -> list[Row]:
     )
 
 
-def candidates(path: Path, campaign_id: str | None = None, *, top: int | None = None) -> list[Row]:
+def candidates(path: Place, campaign_id: str | None = None, *, top: int | None = None) -> list[Row]:
     """Candidates that were measured, best first.
 
     Replicates of one composition within a campaign are taken together: mean of the good
@@ -425,7 +382,7 @@ def mean(values: list[Row]) -> Row:
     return {"value": sum(m["value"] for m in values) / n, "u": u, "unit": values[0]["unit"]}
 
 
-def samples(path: Path) -> list[Row]:
+def samples(path: Place) -> list[Row]:
     """All samples."""
     return ask(
         path,
@@ -434,7 +391,7 @@ def samples(path: Path) -> list[Row]:
     )
 
 
-def sample(path: Path, id: str) -> Row:
+def sample(path: Place, id: str) -> Row:
     """One sample with its compositions, jobs and measurements."""
     row = next(r for r in samples(path) if r["id"] == id)
     compositions = ask(path, "SELECT * FROM composition WHERE sample_id = ? ORDER BY component", id)
@@ -450,14 +407,14 @@ def sample(path: Path, id: str) -> Row:
     return row
 
 
-def measurements(path: Path, campaign_id: str | None = None, *, sample_id: str | None = None) -> list[Row]:
+def measurements(path: Place, campaign_id: str | None = None, *, sample_id: str | None = None) -> list[Row]:
     """Measured values."""
     return ask(
         path,
         "SELECT m.id, m.sample_id AS sample, e.campaign_id AS campaign, m.quantity, m.value, m.u, m.unit, m.n, m.method,"
         " m.quality, m.origin, m.taken_at, m.job_id AS job, m.raw_file_id AS raw_file, m.calibration_id AS calibration"
         " FROM measurement m JOIN sample s ON s.id = m.sample_id JOIN experiment e ON e.id = s.experiment_id"
-        " WHERE (? IS NULL OR e.campaign_id = ?) AND (? IS NULL OR m.sample_id = ?) ORDER BY m.id",
+        " WHERE (CAST(? AS TEXT) IS NULL OR e.campaign_id = ?) AND (CAST(? AS TEXT) IS NULL OR m.sample_id = ?) ORDER BY m.id",
         campaign_id,
         campaign_id,
         sample_id,

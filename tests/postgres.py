@@ -7,9 +7,15 @@ import pwd
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
+
+from materials_db.looking import libpq
 
 
 def binaries() -> Path | None:
@@ -30,31 +36,67 @@ def missing() -> str:
     return ""
 
 
+@dataclass
+class Cluster:
+    """A private cluster on a loopback port."""
+
+    folder: Path
+    port: int
+    prefix: tuple[str, ...] = ()  #: the server refuses root
+
+    @property
+    def url(self) -> str:
+        """Its first database."""
+        return f"postgresql+psycopg://lab@127.0.0.1:{self.port}/postgres"
+
+    def run(self, program: str, *args: str) -> None:
+        """One of PostgreSQL's own programs, on our data."""
+        programs = binaries()
+        assert programs is not None
+        command = [*self.prefix, str(programs / program), "-D", str(self.folder / "data"), *args]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder)
+
+    def start(self) -> None:
+        """Serve; returns when it answers."""
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder}"
+        self.run("pg_ctl", "-o", options, "-l", str(self.folder / "log"), "-w", "start")
+
+    def crash(self) -> None:
+        """SIGQUIT: every connection is cut, nothing is tidied up."""
+        self.run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A private cluster on a loopback port; the URL of its database."""
-    programs = binaries()
-    assert programs is not None
-    prefix: list[str] = []
-    if os.geteuid() == 0:  # the server refuses root
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """A cluster that can be crashed and started again."""
+    prefix: tuple[str, ...] = ()
+    if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
         for parent in [folder, *folder.parents][:-2]:
             parent.chmod(parent.stat().st_mode | 0o055)
-        prefix = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-    data, port = folder / "data", free_port()
-
-    def run(*command: str) -> None:
-        subprocess.run(
-            [*prefix, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
-        )
-
-    run(str(programs / "initdb"), "-D", str(data), "-U", "lab", "-A", "trust", "-E", "UTF8", "--locale=C")
-    options = f"-p {port} -h 127.0.0.1 -k {folder}"
-    run(str(programs / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
+        prefix = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
+    made = Cluster(folder, free_port(), prefix)
+    made.run("initdb", "-U", "lab", "-A", "trust", "-E", "UTF8", "--locale=C")
+    made.start()
     try:
-        yield f"postgresql+psycopg://lab@127.0.0.1:{port}/postgres"
+        yield made
     finally:
-        run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+        made.crash()
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """A cluster that stays up; the URL of its first database."""
+    with cluster(folder) as made:
+        yield made.url
+
+
+def fresh_database(url: str) -> str:
+    """A database of its own on the server."""
+    name = f"lab_{uuid.uuid4().hex}"
+    with psycopg.connect(libpq(url), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def free_port() -> int:

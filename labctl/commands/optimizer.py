@@ -159,7 +159,7 @@ def explained(campaign: str, sample: str | None, history: Path | None, row: int 
     return explaining.of_sample(open_lab(lab), id, sample_of(path, sample) if sample else None)
 
 
-def sample_of(path: Path, text: str) -> str:
+def sample_of(path: Path | str, text: str) -> str:
     """A sample's id; its experiment and candidate have the same number."""
     from materials_db import glance
 

@@ -19,7 +19,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
 from materials_db import chain, rules
+from materials_db.drives import network_drive
 from materials_db.errors import IntegrityError, MaterialsDBError
+from materials_db.looking import unreachable
 from materials_db.memory import changed, same_facts
 from materials_db.raw import RawFolder
 from materials_db.records import Event, Lease, Record
@@ -51,15 +53,14 @@ class SqlStore:
         NewerDatabaseError
             It was made by a newer labctl; nothing was touched.
         MaterialsDBError
-            The folder is not there, or the file is no database.
+            The folder is not there or on a network drive, the file is no database, the server does not answer.
         """
-        from materials_db.sql.upgrade import upgrade
-
         engine = make_engine(url, full_sync=full_sync)
         try:
-            upgrade(engine)
-        except sa.exc.DatabaseError as error:
-            raise MaterialsDBError(f"cannot open the database {engine.url!r}: {error.orig}") from error
+            bring_up_to_date(engine)
+        except MaterialsDBError:
+            engine.dispose()
+            raise
         return cls(engine, RawFolder(raw_dir))
 
     @classmethod
@@ -73,13 +74,46 @@ class SqlStore:
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         # One of our own transactions at a time: SQLite would let the others poll for the lock.
-        with self._turn, Session(self.engine) as session, session.begin():
+        with self._turn, answering(self.engine), Session(self.engine) as session, session.begin():
             tx = SqlTransaction(session, self.raw)
             yield tx
             tx.seal()
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def answering(engine: sa.Engine) -> Iterator[None]:
+    """Raises UnreachableError when the server goes away or breaks the transaction off."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if engine.dialect.name == "postgresql" and broken_off(error):
+            raise unreachable(str(engine.url), error.orig or error) from error
+        raise
+
+
+def broken_off(error: sa.exc.DBAPIError) -> bool:
+    """Whether nothing was wrong with what was asked, so that the same may be asked again.
+
+    By SQLSTATE class: 08 connection, 40 deadlock or serialization, 53 resources, 57 the
+    server is stopped or starting. What has none never reached the server.
+    """
+    state = getattr(error.orig, "sqlstate", None) or ""
+    lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and not state)
+    return lost or state[:2] in ("08", "40", "53", "57")
+
+
+def bring_up_to_date(engine: sa.Engine) -> None:
+    """Make or migrate the tables. Raises MaterialsDBError when that cannot be."""
+    from materials_db.sql.upgrade import upgrade
+
+    try:
+        with answering(engine):
+            upgrade(engine)
+    except sa.exc.DatabaseError as error:
+        raise MaterialsDBError(f"cannot open the database {engine.url}: {error.orig}") from error
 
 
 def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
@@ -89,6 +123,11 @@ def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
     path = Path(sa.make_url(url).database or "")
     if not path.parent.is_dir():
         raise MaterialsDBError(f"cannot open the database {path}: the folder {path.parent} is not there")
+    if kind := network_drive(path):
+        raise MaterialsDBError(
+            f"the database {path} lies on a network drive ({kind}), where SQLite's locks do not hold and data are lost."
+            " Keep the lab on a local disk, or its data on a server: database = 'postgresql+psycopg://USER@HOST/DATABASE'"
+        )
     engine = sa.create_engine(url, connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", lambda connection, _: prepare_sqlite(connection, full_sync=full_sync))
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))

@@ -37,14 +37,19 @@ def known() -> list[str]:
 def upgrade(engine: sa.Engine) -> None:
     """Apply what is missing, all or nothing. Raises NewerDatabaseError."""
     with engine.begin() as connection:
-        found, revisions = current(connection), known()
-        if found == revisions[0]:
-            return
-        if found is not None and found not in revisions:
-            raise NewerDatabaseError(
-                f"the database {engine.url.database} has tables of version {found}, which this labctl does not know"
-                f" (it knows up to {revisions[0]}). Nothing was touched. Upgrade labctl, or open another lab."
-            )
-        settings = config()
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "head")
+        upgrade_over(connection)
+
+
+def upgrade_over(connection: sa.Connection) -> None:
+    """Apply what is missing, within a transaction that somebody else commits. Raises NewerDatabaseError."""
+    found, revisions = current(connection), known()
+    if found == revisions[0]:
+        return
+    if found is not None and found not in revisions:
+        raise NewerDatabaseError(
+            f"the database {connection.engine.url.database} has tables of version {found}, which this labctl does not"
+            f" know (it knows up to {revisions[0]}). Nothing was touched. Upgrade labctl, or open another lab."
+        )
+    settings = config()
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, "head")

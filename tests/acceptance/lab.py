@@ -25,14 +25,28 @@ class LabFolder:
 
     @classmethod
     def make(
-        cls, folder: Path, *, experiments: int = 6, speed: float = 36000, seed: int = 1, faults: str = "none"
+        cls,
+        folder: Path,
+        *,
+        experiments: int = 6,
+        speed: float = 36000,
+        seed: int = 1,
+        faults: str = "none",
+        database: str = "",
     ) -> LabFolder:
-        """A fresh electrolyte lab with a small and fast campaign."""
+        """A fresh electrolyte lab with a small and fast campaign; without a `database` on the SQLite file."""
         subprocess.run([*LABCTL, "init", str(folder), "--lab", "electrolyte"], check=True, capture_output=True)
         lab = cls(folder)
         lab.edit("labctl.toml", {"speed": f"{speed:g}", "faults": f'"{faults}"'})
+        if database:
+            lab.keep_data_at(database)
         lab.edit("campaigns/conductivity.toml", {"experiments": str(experiments), "seed": str(seed)})
         return lab
+
+    def keep_data_at(self, database: str) -> None:
+        """The one line of the lab file that says where the data are."""
+        path = self.folder / "labctl.toml"
+        path.write_text(path.read_text().replace("[lab]\n", f'[lab]\ndatabase = "{database}"\n'))
 
     def edit(self, name: str, values: dict[str, str]) -> None:
         """Set `key = value` lines; every key must be there."""
@@ -64,6 +78,12 @@ class LabFolder:
     def json(self, *args: str) -> Any:
         """The items that a list or show command gives as JSON."""
         return json.loads(self(*args, "-o", "json").stdout)["items"]
+
+    def wait_for(self, *noun: str, process: subprocess.Popen[bytes]) -> Any:
+        """Rows of a list command, once there are any; the process must go on meanwhile."""
+        while not (rows := self.json(*noun, "list")):
+            assert process.poll() is None
+        return rows
 
     @property
     def simulator(self) -> SimulatorControl:

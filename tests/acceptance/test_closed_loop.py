@@ -32,8 +32,7 @@ def test_every_value_is_stamped_simulated(lab: LabFolder) -> None:
 def test_a_second_terminal_attaches_to_the_worker_that_runs(lab: LabFolder) -> None:
     lab.edit("labctl.toml", {"speed": "6000"})
     first = lab.start("campaign", "run", "campaigns/conductivity.toml")
-    while not (lab.folder / ".labctl" / "lab.sqlite").exists() or not lab.json("campaign", "list"):
-        assert first.poll() is None
+    lab.wait_for("campaign", process=first)
     other = (lab.folder / "campaigns" / "conductivity.toml").read_text().replace("seed = 1", "seed = 2")
     (lab.folder / "campaigns" / "second.toml").write_text(other)
     second = lab("campaign", "run", "campaigns/second.toml")

@@ -12,8 +12,8 @@ from tests.acceptance.lab import LABCTL, LabFolder
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> LabFolder:
-    return LabFolder.make(tmp_path / "lab", experiments=200, speed=3600)
+def lab(tmp_path: Path, database: str) -> LabFolder:
+    return LabFolder.make(tmp_path / "lab", experiments=200, speed=3600, database=database)
 
 
 def running(lab: LabFolder) -> subprocess.Popen[str]:

@@ -26,7 +26,7 @@ def commands() -> set[str]:
 
 def test_every_command_is_documented_and_every_documented_command_exists() -> None:
     text = (ROOT / "docs" / "commands.md").read_text()
-    assert set(re.findall(r"^\| `(labctl [a-z ]+)` \|", text, re.MULTILINE)) == commands()
+    assert set(re.findall(r"^\| `(labctl [a-z -]+)` \|", text, re.MULTILINE)) == commands()
 
 
 def test_the_readme_names_only_commands_and_files_that_exist() -> None:

@@ -21,7 +21,7 @@ from materials_db.errors import DamagedFileError, DamagedLogError, MaterialsDBEr
 from materials_db.sql.store import SqlStore
 from materials_db.sql.tables import METADATA
 from materials_db.sql.upgrade import VERSION_TABLE
-from tests.materials_db.conftest import fresh_database
+from tests.postgres import fresh_database
 from tests.records import AT, fill
 
 
@@ -204,7 +204,7 @@ def test_a_kill_during_writes_loses_nothing_that_was_acknowledged(tmp_path: Path
 
 
 def test_quick_looks_know_the_same_versions_as_the_migrations() -> None:
-    from materials_db import glance
+    from materials_db import looking
     from materials_db.sql.upgrade import known
 
-    assert sorted(glance.REVISIONS) == sorted(known())
+    assert sorted(looking.REVISIONS) == sorted(known())
