@@ -75,8 +75,7 @@ class TrayFurnace(Machine):
         self.decimals = 1  #: of temperatures; the manual tells nobody to rely on it
         self.time_decimals = 1
         self.alarms: Registers = [6000, 100]
-        self.general: Registers = [0] * 8
-        self.segments: Registers = [0] * (8 * SEGMENTS)
+        self.table: Registers = [0] * (8 + 8 * SEGMENTS)  #: the program: 8 registers in general, 8 for each segment
         self.tag: Registers = [0] * TAG
         self.sum = 0
         self.labels: Registers = [0] * (PLACES * LABEL)
@@ -91,8 +90,7 @@ class TrayFurnace(Machine):
             Block(258, 1, lambda: [int(self._broken())]),
             Block(273, 1, lambda: [int(self.mode_override == "LOCAL")]),
             Block(525, 2, lambda: [self.decimals, self.time_decimals]),
-            Block(PROGRAM, 8, lambda: self.general, self._writer("general")),
-            Block(PROGRAM + 8, 8 * SEGMENTS, lambda: self.segments, self._writer("segments")),
+            Block(PROGRAM, 8 + 8 * SEGMENTS, lambda: self.table, self._writer("table")),
             Block(COUNTER, 2, lambda: two(self.count())),
             Block(COUNTER + 2, TAG, lambda: self.tag, self._writer("tag")),
             Block(COUNTER + 34, 1, lambda: [self.sum], self._note_sum),
@@ -278,7 +276,7 @@ class TrayFurnace(Machine):
                 program={
                     "kind": "solution" if quench else "age", "plan": plan, "full_s": full_s, "tray": tray,
                     "seen": self._seen(plan, tray, attempts), "lost": self._lost(tray, attempts),
-                    "registers": {n: getattr(self, n) for n in ("alarms", "general", "segments", "tag", "sum", "labels")},
+                    "registers": {n: getattr(self, n) for n in ("alarms", "table", "tag", "sum", "labels")},
                 },
                 started=self.world.clock.now(), duration_s=share * full_s, attempt=attempts[first], code=code,
                 message=message, aborted=None, pieces=tuple(tray.values()),
@@ -300,12 +298,12 @@ class TrayFurnace(Machine):
         """The program as stretches, and whether it ends in the water."""
         unit = {0: 1.0, 1: 60.0, 2: 3600.0}
         scale = 10**self.time_decimals
-        ramp_unit, dwell_unit = unit.get(self.general[2]), unit.get(self.general[3])
+        ramp_unit, dwell_unit = unit.get(self.table[2]), unit.get(self.table[3])
         here, plan = self.pv(), list[Piece]()
         if ramp_unit is None or dwell_unit is None:
             raise IllegalRequest(NOT_ALLOWED)
         for i in range(SEGMENTS):
-            kind, target, value, events = self.segments[8 * i : 8 * i + 4]
+            kind, target, value, events = self.table[8 + 8 * i : 12 + 8 * i]
             goal, seconds = self.celsius(target), value / scale * dwell_unit
             if kind == END and plan:
                 return plan, bool(events & 1)
