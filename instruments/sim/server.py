@@ -185,7 +185,9 @@ class Server:
             case "acts":
                 return {"acts": world.memory.acts(), "made": world.memory.made()}
             case "record":
-                return {"runs": [account(m, run) for m in self.lab.machines.values() for run in world.memory.runs(m.name)]}
+                return {
+                    "runs": [account(m, run) for m in self.lab.machines.values() for run in world.memory.runs(m.name)]
+                }
             case "truth":
                 mass, temperature = order["mass"], float(order["temperature_c"])
                 return {

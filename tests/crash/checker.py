@@ -129,7 +129,9 @@ def none_forgotten(found: Evidence, lab: CrashLab) -> Iterator[str]:
         yield f"experiments {numbers}, wanted 1 to {lab.setting.experiments}"
     yield from (f"{e.id} is {e.state}" for e in found.experiments if e.state not in ENDED)
     yield from (f"{job.id} is left {job.state}" for job in found.jobs.values() if job.state not in AT_REST)
-    yield from (f"journal: {job} is left {state}" for job, state in found.journal.items() if state not in JOURNAL_AT_REST)
+    yield from (
+        f"journal: {job} is left {state}" for job, state in found.journal.items() if state not in JOURNAL_AT_REST
+    )
 
 
 def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
@@ -144,7 +146,11 @@ def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
             yield f"{job.id} was finished by {run['machine']}, but is {job.state} and its raw file is not kept"
         elif job.id not in measured:
             yield f"{job.id} is done without a result"
-    yield from (f"{job.id} is done, but no machine ran it" for job in found.jobs.values() if job.state == "done" and not found.run_of(job.id))
+    yield from (
+        f"{job.id} is done, but no machine ran it"
+        for job in found.jobs.values()
+        if job.state == "done" and not found.run_of(job.id)
+    )
 
 
 def none_swapped(found: Evidence, _: CrashLab) -> Iterator[str]:
@@ -179,7 +185,9 @@ def not_overspent(found: Evidence, lab: CrashLab) -> Iterator[str]:
     used: Counter[str] = Counter()
     for i in found.ingredients:
         used[i.lot_id] += i.weighed_mg  # type: ignore[assignment]
-    yield from (f"{id}: {mg} mg taken of {found.lots[id].amount_mg}" for id, mg in used.items() if mg > found.lots[id].amount_mg)
+    yield from (
+        f"{id}: {mg} mg taken of {found.lots[id].amount_mg}" for id, mg in used.items() if mg > found.lots[id].amount_mg
+    )
 
 
 def one_master(found: Evidence, _: CrashLab) -> Iterator[str]:
@@ -194,5 +202,7 @@ def one_master(found: Evidence, _: CrashLab) -> Iterator[str]:
 def course(found: Evidence) -> str:
     """10: digest of all that was proposed and measured, in order; the same for the same campaign."""
     lines = [f"{c.id} {sorted(c.fractions.items())} {c.origin_of_proposal} {c.predicted!r}" for c in found.candidates]
-    lines += [f"{m.job_id} {m.quantity} {m.value!r}" for m in sorted(found.measurements, key=lambda m: (m.job_id, m.quantity))]
+    lines += [
+        f"{m.job_id} {m.quantity} {m.value!r}" for m in sorted(found.measurements, key=lambda m: (m.job_id, m.quantity))
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
