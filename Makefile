@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= demo-lab
 JOBS   ?= 2
 N      ?= 10000
+SEED   ?= 1
 
 # make bench-optimizer: where the peers are installed, and what is measured (SEEDS, PEERS, ONLY, OUT, BENCH_JOBS)
 BENCH_VENV ?= ../labctl-peers
@@ -14,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -38,6 +39,12 @@ test: $(VENV)/.dev  ## all tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 check: format lint types imports test  ## what must hold before anything lands
+
+crash-test: export OMP_NUM_THREADS = 1
+crash-test: export OPENBLAS_NUM_THREADS = 1
+crash-test: N = 1000
+crash-test: $(VENV)/.dev  ## random crashes of worker, machines and disk: make crash-test N=1000 SEED=1 JOBS=2
+	@nice $(BIN)/python -m tests.crash $(N) $(SEED) --jobs $(JOBS)
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

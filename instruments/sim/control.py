@@ -192,5 +192,9 @@ class SimulatorControl:
             self.ask("stop")
         except LinkLost:
             return
+        self.wait_until_gone()
+
+    def wait_until_gone(self) -> None:
+        """Wait until no simulator holds the folder."""
         with (self.folder / LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -116,9 +116,11 @@ class ImpedanceCell(ScpiDevice):
         p, lines = run.program, ["sweep,frequency_Hz,z_real_ohm,z_imag_ohm"]
         rng = self.world.rng("spectrum", self.name, run.sample, run.attempt)
         outlier = math.exp(rng.gauss(0.0, 0.15)) if self.world.happens("outlier", self.name, rng) else 1.0
+        drains = self.world.happens("drain", self.name, self.world.rng("drain", self.name, run.sample, run.attempt))
         common = rng.gauss(0.0, 0.003)
         for sweep in range(1, p["repeats"] + 1):
             seen = p["truth"] * (1 + common + rng.gauss(0.0, 0.006)) * (1 + p["drift"]) * outlier
+            seen *= 0.5 if drains and sweep > 1 else 1.0  # half of the liquid has left the cell
             resistance = 1000.0 * CELL_PER_CM / seen
             for i in range(p["points"]):
                 f = p["low"] * (p["high"] / p["low"]) ** (i / (p["points"] - 1))

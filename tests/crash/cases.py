@@ -18,8 +18,9 @@ from tests.crash.checker import Evidence, course, gather, violations
 from tests.crash.lab import FINISH_S, CrashLab, Setting, end
 from tests.crash.points import crashpoints
 
-#: Reached only after something else: what must happen first. None: not in a plain campaign (see test_points).
-FIRST: dict[str, str] = {"run adopted": "start confirmed", "never began written": "intent written"}
+#: Points that are reached only after a crash at another one.
+FIRST = {"run adopted": "start confirmed", "never began written": "intent written"}
+#: Points that need more than that; `test_crash` brings each about.
 SPECIAL = {
     "doubt written", "refusal written", "failure written", "invalid result written", "experiment adopted",
     "segment recorded", "segment begun",
@@ -132,7 +133,7 @@ def run(case: Case, folder: Path) -> Outcome:
 
 def another_course(found: Evidence, setting: Setting) -> list[str]:
     """10: with one experiment at a time, all is as in a campaign that nobody disturbed."""
-    comparable = setting.in_flight == 1 and setting.faults == "none" and not setting.next
+    comparable = setting.in_flight == 1 and setting.faults == "none" and not setting.rates
     if not comparable or any(job.attempt > 1 or job.state != "done" for job in found.jobs.values()):
         return []
     if course(found) == undisturbed(setting.optimizer, setting.experiments):

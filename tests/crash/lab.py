@@ -36,7 +36,7 @@ class Setting:
     seed: int = 1
     speed: float = 1e5  #: lab seconds per wall second: a dose takes some 4 ms
     epoch: int = 100  #: experiments planned by one workflow
-    next: tuple[tuple[str, tuple[str, ...]], ...] = ()  #: faults that happen first at each machine
+    rates: tuple[tuple[str, float], ...] = ()  #: of single faults, while the machines' process lives
     timeout: str = "0.25 s"  #: how long a machine may take to answer
 
 
@@ -56,6 +56,8 @@ class CrashLab:
         lab_on(database, folder)
         made = cls(folder, setting)
         made.start_machines()
+        if setting.rates:
+            made.simulator.faults(rates=dict(setting.rates))
         return made
 
     # -- machines -------------------------------------------------------------------------
@@ -73,6 +75,14 @@ class CrashLab:
         """SIGKILL to the machines' process, which this lab started."""
         if (found := running(self.folder / ".labctl" / "simulator")) is not None:
             os.kill(found.pid, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """The machines lose their memory, as after a repair, and start again."""
+        self.kill_machines()
+        self.simulator.wait_until_gone()
+        for path in (self.folder / ".labctl" / "simulator").glob("machines.sqlite*"):
+            path.unlink()
+        self.start_machines()
 
     # -- worker ---------------------------------------------------------------------------
 
@@ -151,12 +161,19 @@ def write_files(folder: Path, setting: Setting) -> None:
 
 # -- the warm process ---------------------------------------------------------------------
 
+#: Imported once: all that a worker needs.
+NEEDED = [
+    "alembic.command", "bayes_opt", "campaigns.bench", "campaigns.engines.durable", "campaigns.loop", "campaigns.optimizers.bayesian",
+    "campaigns.optimizers.random_search", "dbos", "instruments.registry", "labctl.app", "labctl.campaigning", "labctl.commands.campaign",
+    "labctl.live", "labctl.worker", "materials_db.sql.store", "pint", "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
+]  # fmt: skip
+
 
 @cache
 def warm() -> ForkServerContext:
     """A process that has imported all, from which workers are forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.crash.preload"])
+    context.set_forkserver_preload(NEEDED)
     return context
 
 

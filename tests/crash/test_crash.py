@@ -1,0 +1,122 @@
+"""The short form of `make crash-test`: every crash point once, and one case of every kind."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.crash.cases import FIRST, SPECIAL, At, Blow, Case, Disk, Moment, plain_points, run
+from tests.crash.checker import gather, violations
+from tests.crash.lab import CrashLab, Setting
+from tests.crash.points import crashpoints
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("crash")]
+QUICK = Setting(experiments=4)
+BEGIN = ["floor registered", "segment numbered", "campaign adopted"]  #: passed before anything else, in this order
+END = ["close recorded"]  #: passed after everything else
+REST = [point for point in plain_points() if point not in (*BEGIN, *END)]
+CHAINS = [[*BEGIN, *REST[:4]], *(REST[i : i + 5] for i in range(4, len(REST) - 4, 5)), [*REST[-4:], *END]]
+
+
+def test_every_crash_point_has_a_name_of_its_own() -> None:
+    assert {name: places for name, places in crashpoints().items() if len(places) > 1} == {}
+
+
+def test_what_is_said_of_points_is_said_of_points_that_there_are() -> None:
+    assert {*FIRST, *FIRST.values(), *SPECIAL} - set(crashpoints()) == set()
+
+
+def test_every_plain_point_is_in_a_chain() -> None:
+    assert {point for chain in CHAINS for point in chain} == set(plain_points())
+
+
+@pytest.mark.parametrize("points", CHAINS, ids=lambda chain: chain[0])
+def test_killed_once_at_each_point_the_campaign_goes_on(tmp_path: Path, points: list[str]) -> None:
+    outcome = run(Case(Setting(experiments=6, in_flight=1), tuple(At(point) for point in points)), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck, outcome.doubts) == ([], len(points), 0)
+
+
+@pytest.mark.parametrize("point", sorted(FIRST))
+def test_killed_while_recovering_from_a_crash(tmp_path: Path, point: str) -> None:
+    outcome = run(Case(QUICK, (At(FIRST[point], 2), At(point))), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck, outcome.doubts) == ([], 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("point", "setting"),
+    [
+        ("failure written", Setting(experiments=4, rates=(("jam", 0.3),))),
+        ("invalid result written", Setting(experiments=4, rates=(("drain", 0.6),))),
+        ("segment recorded", Setting(experiments=4, epoch=2)),
+        ("segment begun", Setting(experiments=4, epoch=2)),
+    ],
+)
+def test_killed_at_a_point_that_few_campaigns_pass(tmp_path: Path, point: str, setting: Setting) -> None:
+    outcome = run(Case(setting, (At(point),)), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck) == ([], 1)
+
+
+def test_killed_while_adopting_the_experiments_of_a_workflow_that_broke_down(tmp_path: Path) -> None:
+    lab = CrashLab.make(tmp_path / "lab", QUICK)
+    assert At("experiment begun").strike(lab)
+    with sqlite3.connect(lab.folder / ".labctl" / "lab.sqlite") as database:
+        database.execute("UPDATE workflow_status SET status='CANCELLED' WHERE workflow_uuid LIKE 'C-0001#%'")
+    assert At("experiment adopted").strike(lab)
+    assert lab.finish() == ""
+    assert violations(gather(lab), lab) == []
+    lab.close()
+
+
+def test_machines_that_lost_their_memory_leave_a_doubt_that_only_a_person_can_settle(tmp_path: Path) -> None:
+    lab = CrashLab.make(tmp_path / "lab", Setting(experiments=4, in_flight=1))
+    assert At("intent written", 4).strike(lab)
+    lab.forget()
+    assert At("doubt written").strike(lab)
+    assert lab.finish() == ""
+    found = gather(lab)
+    assert [job.id for job in found.jobs.values() if job.state == "in_doubt"] == ["E-00002/mix"]
+    assert [e.state for e in found.experiments] == ["done", "held", "done", "done"]
+    assert "E-00002/mix" not in {r["label"] for r in found.runs}
+    lab.close()
+
+
+def test_killed_after_a_machine_refused_the_start(tmp_path: Path) -> None:
+    lab = CrashLab.make(tmp_path / "lab", Setting(experiments=3, in_flight=1))
+    assert At("lease taken", 3).strike(lab)
+    lab.forget()  # the vial is no longer in the thermostat
+    assert At("refusal written").strike(lab)
+    assert lab.finish() == ""
+    assert [e.state for e in gather(lab).experiments] == ["failed", "done", "done"]
+    lab.close()
+
+
+@pytest.mark.parametrize(
+    "blows",
+    [
+        (Moment(1.0), Moment(1.2)),
+        (Moment(0.9, worker=False, machines=True),),
+        (Moment(1.3, machines=True),),
+    ],
+    ids=["random moments", "machines", "everything"],
+)
+def test_struck_at_any_moment(tmp_path: Path, blows: tuple[Blow, ...]) -> None:
+    outcome = run(Case(Setting(experiments=6, in_flight=1), blows), tmp_path / "lab")
+    assert (outcome.broken, outcome.doubts) == ([], 0)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace on this machine (Debian: apt-get install strace)")
+@pytest.mark.parametrize(
+    "blow",
+    [
+        Disk("fdatasync", "signal=SIGKILL", 4),
+        Disk("fdatasync", "error=EIO", 3),
+        Disk("pwrite64", "error=ENOSPC", 20),
+    ],
+    ids=str,
+)
+def test_a_disk_that_fails(tmp_path: Path, blow: Disk) -> None:
+    outcome = run(Case(Setting(experiments=3, sync="full"), (blow,)), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck) == ([], 1)
