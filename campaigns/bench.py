@@ -37,7 +37,7 @@ class Performer(Protocol):
 
     def describe(self) -> list[Capability]: ...
 
-    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+    async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
         """Submit (idempotent), wait, fetch. Expected faults are values."""
 
     async def release(self, job_id: str) -> None: ...
@@ -65,6 +65,8 @@ class Bench:
         Id of the instrument row of each instrument's name.
     offload
         How blocking database work is run: `in_thread` or `in_line`.
+    elsewhere
+        By instrument, the host on another machine that drives it, if it is not one of ours.
     patience_s
         Wall seconds between tries to reach a device that holds a running job.
     """
@@ -79,6 +81,7 @@ class Bench:
     turns: Turns = field(default_factory=Turns)
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread
     patience_s: float = 5.0
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
     _optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -224,20 +227,37 @@ class Bench:
                 return known
         experiment_id = job_id.split("/")[0]
         instrument = await self.turns.take(route["instruments"], experiment_id)
-        job, aborted = await self.transact(self._start, job_id, instrument)
-        if aborted is not None:
-            self.turns.release([instrument, *aborted["released"]], experiment_id)
-            return aborted
-        status, result = await self._act(job, instrument)
-        answer = await self.transact(self._finish, job_id, instrument, status, result)
-        await self.hosts[instrument].release(job_id)
+        job, fence, ended = await self.transact(self._start, job_id, instrument)
+        while ended is None and not fence:  # a worker that was replaced gives its last leases back
+            await asyncio.sleep(DATABASE_S)
+            job, fence, ended = await self.transact(self._start, job_id, instrument)
+        if ended is not None:
+            self.turns.release([instrument, *ended["released"]], experiment_id)
+            return ended
+        if host := self.elsewhere.get(instrument):
+            return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
+        answer = await self.carry_out(job_id, instrument, fence)
         self.turns.release(answer["released"], job.experiment_id)
         return answer
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
-        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now())
+    async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
+        """The act on an instrument of ours, and all that it left behind. May be done again after a crash."""
+        job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        status, result = await self._act(job, instrument, fence)
+        answer = await self.transact(self._finish, job_id, instrument, status, result)
+        await self.hosts[instrument].release(job_id)
+        return answer
 
-    async def _act(self, job: db.Job, instrument: str) -> tuple[JobStatus, JobResult | None]:
+    async def give_back(self, experiment_id: str, instruments: Sequence[str]) -> Json:
+        """Another host's job has ended and given these leases back: the next may have their turn."""
+        self.turns.release(instruments, experiment_id)
+        return None
+
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, int, Json | None]:
+        known = self.registered.get(instrument) or results.registered(tx, instrument)
+        return results.start(tx, job_id, instrument, known, at=self.clock.now())
+
+    async def _act(self, job: db.Job, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
         request = JobRequest(
             job_id=job.id,
@@ -245,11 +265,11 @@ class Bench:
             params=job.params,
             samples=(SampleAt(sample_id=job.sample_id),),
         )
-        status, result = await self.hosts[instrument].perform(request)
+        status, result = await self.hosts[instrument].perform(request, fence)
         while not status.state.final:
             await self.transact(results.tell, job.id, f"{instrument}: {status.message}", self.clock.now())
             await asyncio.sleep(self.patience_s)
-            status, result = await self.hosts[instrument].perform(request)
+            status, result = await self.hosts[instrument].perform(request, fence)
         return status, result
 
     def _finish(

@@ -33,20 +33,21 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
 
 
 def start(
-    tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime
-) -> tuple[db.Job, Json | None]:
-    """Take the lease and mark the job as running; an answer instead if the campaign was stopped."""
+    tx: Transaction, job_id: str, instrument: str, instrument_id: str | None, *, at: datetime
+) -> tuple[db.Job, int, Json | None]:
+    """Take the lease and mark the job as running; the lease's fence, 0 while another worker's experiment has it.
+
+    An answer instead if the campaign was stopped, or the job has ended.
+    """
     job = tx.get(db.Job, job_id)
     if job.state in FINAL:  # written before, by a commit whose answer was lost
-        return job, answer(tx, job)
+        return job, 0, answer(tx, job)
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
-        return job, abort(tx, job, at)
+        return job, 0, abort(tx, job, at)
     lease = tx.claim(instrument, experiment.id, at=at)
     if lease is None:
-        raise RuntimeError(
-            f"{instrument} is leased to another experiment although its turn was given to {experiment.id}"
-        )
+        return job, 0, None
     if job.state != "running":
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
@@ -54,7 +55,13 @@ def start(
         )  # fmt: skip
     if experiment.state == "planned":
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
-    return job, None
+    return job, lease.fence, None
+
+
+def registered(tx: Transaction, name: str) -> str | None:
+    """Id of the newest row of an instrument that another host drives; None until that host has ever run."""
+    rows = tx.find(db.Instrument, order="registered_at", newest_first=True, limit=1, name=name)
+    return rows[0].id if rows else None
 
 
 def abort(tx: Transaction, job: db.Job, at: datetime) -> Json:
@@ -108,7 +115,7 @@ def finish(
         db.Job, job.id, at=at, actor=ACTOR, was=["running"],
         state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
         message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
-        ended_at=status.ended_at or at,
+        instrument_id=job.instrument_id or instrument_id, ended_at=status.ended_at or at,
     )  # fmt: skip
     if verdict == "again":
         return {"verdict": "again", "job": plan_again(tx, job, at), "released": []}

@@ -22,6 +22,7 @@ NAMES = {
     "instrument": "Instruments of the lab: state, capabilities, conformance.",
     "queue": "What waits for which instrument, and why.",
     "optimizer": "Ask for proposals without any lab.",
+    "worker": "The processes that drive the instruments of each host.",
     "db": "The database: is it sound; move it to a server.",
     "audit": "The log of everything that was written.",
     "doctor": "Check this lab and say what to do about what is wrong.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
-from labctl.labfile import LabFile
+from labctl.labfile import MAIN, LabFile
 
 if TYPE_CHECKING:
     from campaigns.bench import Bench
@@ -134,8 +134,8 @@ class Lab:
         speed = self.file.simulation.speed if self.file.lab.simulated else 1.0
         return 0.01 * speed, 30.0 * speed
 
-    def hosts(self, clock: Clock) -> dict[str, Host]:
-        """One host per instrument, each with its durable journal."""
+    def hosts(self, clock: Clock, host: str = MAIN) -> dict[str, Host]:
+        """What drives each instrument of that host, with its durable journal."""
         from instruments import registry
         from instruments.host import Host
         from instruments.journal import Journal
@@ -153,6 +153,7 @@ class Lab:
                 poll_s=self.poll_s,
             )
             for name, config in self.instrument_configs().items()
+            if self.file.instruments[name].host == host
         }
 
 
@@ -287,15 +288,21 @@ def warm_up() -> None:
     import_libraries()
 
 
-def engine(lab: Lab, bench: Bench) -> DurableEngine:
-    """The durable engine on the lab's own database."""
+def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
+    """The durable engine on the lab's own database, as the worker of that host."""
     from campaigns.engines.durable import DurableEngine
     from campaigns.loop import workflows
     from materials_db.sql.store import SqlStore, sqlite_pragmas
 
     sqlite_pragmas(full_sync=lab.full_sync)
     raw = lab.state / "raw"
-    return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
+    return DurableEngine(
+        workflows(bench),
+        lab.url,
+        bind=lambda session: SqlStore.over(session, raw),
+        executor_id="labctl" if host == MAIN else f"labctl.{host}",
+        host=host if lab.on_server else "",
+    )
 
 
 def move(lab: Lab, url: str) -> dict[str, int]:
