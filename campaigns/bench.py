@@ -53,6 +53,8 @@ class Bench:
         Id of the instrument row of each instrument's name.
     offload
         How blocking database work is run: `in_thread` or `in_line`.
+    elsewhere
+        By instrument, the host on another machine that drives it, if it is not one of ours.
     patience_s
         Wall seconds between tries to reach a device that holds a running job.
     look_s
@@ -73,6 +75,7 @@ class Bench:
     patience_s: float = 5.0
     look_s: float = 60.0
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
     _optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class Bench:
             patience_s=self.patience_s,
             look_s=self.look_s,
             tray_wait_s=self.tray_wait_s,
+            elsewhere=self.elsewhere,
         )
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
@@ -234,6 +238,15 @@ class Bench:
     async def perform(self, job_id: str) -> Json:
         """Have one job done, whatever happened to an earlier try of this step."""
         return await self.floor.perform(job_id, self._routes.pop(job_id, {}))
+
+    async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
+        """The act on an instrument of ours that another worker has given a turn. May be done again after a crash."""
+        return await self.floor.carry_out(job_id, instrument, fence)
+
+    async def give_back(self, job_id: str, answer: Json) -> Json:
+        """Another host's job has ended and given its leases back: the next may have their turn."""
+        self.floor.hand_back(job_id, answer)
+        return None
 
     async def look(self) -> None:
         """Do what people have asked for since the last look."""

@@ -46,6 +46,9 @@ class Steps(Protocol):
     async def begin(self, workflow: str, id: str, *args: Json) -> None:
         """Start another workflow that lives on its own. The same id starts only once."""
 
+    async def ask(self, host: str, workflow: str, id: str, *args: Json) -> Json:
+        """Have that host run a workflow, and wait for its answer. The same id runs only once, and only there."""
+
     async def first(self, ids: Sequence[str]) -> str:
         """Wait until one of these workflows has ended; its id."""
 
@@ -64,6 +67,9 @@ class Engine(Protocol):
 
     async def ended(self, id: str) -> Ended | None:
         """How that workflow ended; None while it has not, or was never begun."""
+
+    async def take_over(self) -> None:
+        """Carry on the campaigns and experiments of workers that are proven to be dead."""
 
     async def under_way(self, prefix: str) -> list[str]:
         """Ids that begin so, of workflows that were begun and have not ended."""

@@ -21,6 +21,7 @@ from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
 
+LEASE_S = 0.5  #: wall seconds between tries to get a lease that another worker still has
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
 
 
@@ -29,7 +30,7 @@ class Performer(Protocol):
 
     def describe(self) -> list[Capability]: ...
 
-    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+    async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
         """Submit (idempotent), wait, fetch. Expected faults are values."""
 
     async def release(self, job_id: str) -> None: ...
@@ -54,6 +55,8 @@ class Floor:
         Lab seconds between looks at a tray that is being filled.
     tray_wait_s
         By instrument: lab seconds after which a sample is not kept waiting for a fuller tray.
+    elsewhere
+        By instrument, the host on another machine that drives it, if it is not one of ours.
     """
 
     transact: Callable[..., Awaitable[Any]]
@@ -64,16 +67,22 @@ class Floor:
     patience_s: float = 5.0
     look_s: float = 60.0
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
-    _acts: dict[str, asyncio.Future[tuple[str, JobStatus, JobResult | None]]] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.turns.now = self.clock.monotonic
+        self.begin_with(self.turns)
         self.trays = Trays(
             start=self._start_tray,
             coming=lambda key, present: self.transact(results.coming, key, present),
             look=lambda: self.clock.sleep(self.look_s),
             now=self.clock.monotonic,
         )
+
+    def begin_with(self, turns: Turns) -> None:
+        """Give turns out from here on, as the leases stand."""
+        self.turns = turns
+        turns.now = self.clock.monotonic
 
     # -- one job --------------------------------------------------------------------------
 
@@ -104,53 +113,82 @@ class Floor:
         instrument = await self.turns.take(place["instruments"], experiment_id, place.get("campaign", ""))
         if instrument is None:
             return await self._call_off(job_id)
-        job, aborted = await self.transact(self._start, job_id, instrument)
+        fence, ended = await self.transact(self._start, job_id, instrument)
+        while ended is None and not fence:  # a worker that was replaced gives its last leases back
+            await asyncio.sleep(LEASE_S)
+            fence, ended = await self.transact(self._start, job_id, instrument)
         crashpoint("lease taken")
-        if aborted is not None:
-            self.turns.release([instrument, *aborted["released"]], experiment_id)
-            return aborted
+        if ended is not None:
+            self.turns.release([instrument, *ended["released"]], experiment_id)
+            return ended
+        return await self._here_or_there(job_id, instrument, fence)
+
+    async def _here_or_there(self, job_id: str, instrument: str, fence: int) -> Json:
+        """The act, if the cable is ours; else who is to be asked."""
+        if host := self.elsewhere.get(instrument):
+            return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
+        answer = await self.carry_out(job_id, instrument, fence)
+        self.hand_back(job_id, answer)
+        return answer
+
+    async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
+        """The act on an instrument of ours, and all that it left behind. May be done again after a crash."""
+        job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        if job.tray is not None:
+            return await self._with_tray(job, job.tray, instrument, fence)
         request = JobRequest(
             job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
         )
-        status, result = await self._act(request, instrument, [job.id])
+        status, result = await self._act(request, instrument, fence, [job.id])
         crashpoint("result in hand")
         answer = await self.transact(self._finish, job_id, instrument, status, result)
         crashpoint("rows committed")
         await self.hosts[instrument].release(job_id)
-        self.turns.release(answer["released"], experiment_id)
         return answer
+
+    def hand_back(self, job_id: str, answer: Mapping[str, Any]) -> None:
+        """Leases that were given back in the database are free here as well."""
+        self.turns.release(answer["released"], job_id.split("/")[0])
+        for instrument, tray in answer.get("trays", []):
+            self.turns.release([instrument], tray)
 
     async def _call_off(self, job_id: str) -> Json:
         """Its campaign was stopped while it waited."""
         answer = await self.transact(results.call_off, job_id, self.clock.now())
-        self.turns.release(answer["released"], job_id.split("/")[0])
+        self.hand_back(job_id, answer)
         return answer
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, Json | None]:
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[int, Json | None]:
         takes_s = self._capability(instrument, tx.get(db.Job, job_id).capability).typical_s
-        return results.start(tx, job_id, instrument, self.registered[instrument], at=self.clock.now(), takes_s=takes_s)
+        _, fence, ended = results.start(
+            tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s
+        )
+        return fence, ended
+
+    def _row(self, tx: Transaction, instrument: str) -> str | None:
+        return self.registered.get(instrument) or results.registered(tx, instrument)
 
     def _capability(self, instrument: str, name: str) -> Capability:
         return next(c for c in self.hosts[instrument].describe() if c.name == name)
 
     async def _act(
-        self, request: JobRequest, instrument: str, jobs: Sequence[str]
+        self, request: JobRequest, instrument: str, fence: int, jobs: Sequence[str]
     ) -> tuple[JobStatus, JobResult | None]:
         """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
-        status, result = await self.hosts[instrument].perform(request)
+        status, result = await self.hosts[instrument].perform(request, fence)
         while not status.state.final:
             for job_id in jobs:
                 await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
             await asyncio.sleep(self.patience_s)
-            status, result = await self.hosts[instrument].perform(request)
+            status, result = await self.hosts[instrument].perform(request, fence)
         return status, result
 
     def _finish(
         self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
-    ) -> Json:
+    ) -> dict[str, Any]:
         job, at = tx.get(db.Job, job_id), self.clock.now()
         capability = self._capability(instrument, job.capability)
-        answer: Json = results.finish(
+        answer: dict[str, Any] = results.finish(
             tx,
             job_id,
             instrument,
@@ -170,17 +208,20 @@ class Floor:
         tray = place.get("tray") or await self._join(job_id, place)
         if tray is None:
             return await self._call_off(job_id)
+        return await self._here_or_there(job_id, *await self.transact(results.place_of_tray, tray))
+
+    async def _with_tray(self, job: db.Job, tray: str, instrument: str, fence: int) -> Json:
+        """One sample's part in an act that it shares with others."""
         act = self._acts.get(tray)
         if act is None:
-            act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray))
-        instrument, status, result = await asyncio.shield(act)
-        answer, last = await self.transact(self._finish_member, job_id, tray, instrument, status, result)
+            act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray, instrument, fence))
+        status, result = await asyncio.shield(act)
+        answer, last = await self.transact(self._finish_member, job, tray, instrument, status, result)
         crashpoint("tray member committed")
         if last:
             self._acts.pop(tray, None)
             await self.hosts[instrument].release(tray)
-            self.turns.release([instrument], tray)
-        self.turns.release(answer["released"], job_id.split("/")[0])
+            answer["trays"] = [[instrument, tray]]
         return answer
 
     async def _join(self, job_id: str, place: Mapping[str, Any]) -> str | None:
@@ -196,28 +237,33 @@ class Floor:
         instrument = await self.turns.take(key[0], tray, campaign)
         if instrument is None:
             return None
-        placed = await self.transact(
-            results.start_tray, tray, members(), instrument, self.registered[instrument], self.clock.now(),
-            self._capability(instrument, key[1]).typical_s,
-        )  # fmt: skip
+        placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
+        while placed is None:  # a worker that was replaced gives its last leases back
+            await asyncio.sleep(LEASE_S)
+            placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
         crashpoint("tray leased")
         if not placed:
             self.turns.release([instrument], tray)
             return None
         return tray, placed
 
-    async def _tray_act(self, tray: str) -> tuple[str, JobStatus, JobResult | None]:
+    def _lease_tray(
+        self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str
+    ) -> list[str] | None:
+        takes_s = self._capability(instrument, capability).typical_s
+        return results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s)
+
+    async def _tray_act(self, tray: str, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """One act on all samples of a tray, the same after a restart."""
-        instrument, request, jobs = await self.transact(results.of_tray, tray)
-        return instrument, *await self._act(request, instrument, jobs)
+        request, jobs = await self.transact(results.of_tray, tray)
+        return await self._act(request, instrument, fence, jobs)
 
     def _finish_member(
-        self, tx: Transaction, job_id: str, tray: str, instrument: str, status: JobStatus, result: JobResult | None
-    ) -> tuple[Json, bool]:
+        self, tx: Transaction, job: db.Job, tray: str, instrument: str, status: JobStatus, result: JobResult | None
+    ) -> tuple[dict[str, Any], bool]:
         """One sample's share of what the tray gave; whether it was the last."""
-        sample = tx.get(db.Job, job_id).sample_id
-        answer = self._finish(tx, job_id, instrument, *share(status, result, sample))
-        last = all(job.state in results.FINAL for job in tx.find(db.Job, tray=tray))
+        answer = self._finish(tx, job.id, instrument, *share(status, result, job.sample_id))
+        last = all(member.state in results.FINAL for member in tx.find(db.Job, tray=tray))
         if last:
             tx.release(instrument, tray)
         return answer, last
@@ -233,7 +279,7 @@ class Floor:
             self.turns.dismiss(wishes["stopping"])
             self.trays.dismiss(wishes["waiting"])
         for act, instrument, reason in wishes["abort"]:
-            if instrument in self.hosts:
+            if instrument in self.hosts and instrument not in self.elsewhere:
                 await self.hosts[instrument].abort(act, reason)
 
 

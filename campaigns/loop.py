@@ -49,13 +49,22 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
 async def run_experiment(steps: Steps, bench: Bench, experiment_id: str, jobs: list[str]) -> str:
     """Carry one candidate through its jobs; a step that may safely be repeated comes as a new job."""
     for job in jobs:
-        answer = await steps.run(job, bench.perform, job)
+        answer = await run_job(steps, bench, job)
         while answer["verdict"] == "again":
-            answer = await steps.run(answer["job"], bench.perform, answer["job"])
+            answer = await run_job(steps, bench, answer["job"])
         crashpoint("job recorded")
         if answer["verdict"] != "done":
             return str(answer["verdict"])
     return "done"
+
+
+async def run_job(steps: Steps, bench: Bench, job: str) -> Json:
+    """Have one job done, here or by the host that has the cable; which of the two is in the record of the first step."""
+    answer = await steps.run(job, bench.perform, job)
+    if answer["verdict"] == "elsewhere":
+        answer = await steps.ask(answer["host"], "job", job, job, answer["instrument"], answer["fence"])
+        await steps.run(f"{job} back", bench.give_back, job, answer)
+    return answer
 
 
 def workflows(bench: Bench) -> dict[str, Workflow]:
@@ -67,4 +76,7 @@ def workflows(bench: Bench) -> dict[str, Workflow]:
     async def experiment(steps: Steps, experiment_id: str, jobs: list[str]) -> Json:
         return await run_experiment(steps, bench, experiment_id, jobs)
 
-    return {"campaign": campaign, "experiment": experiment}
+    async def job(_: Steps, job_id: str, instrument: str, fence: int) -> Json:
+        return await bench.carry_out(job_id, instrument, fence)
+
+    return {"campaign": campaign, "experiment": experiment, "job": job}

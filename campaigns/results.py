@@ -40,20 +40,21 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
 
 
 def start(
-    tx: Transaction, job_id: str, instrument: str, instrument_id: str, *, at: datetime, takes_s: float
-) -> tuple[db.Job, Json | None]:
-    """Take the lease and mark the job as running; an answer instead if the campaign was stopped."""
+    tx: Transaction, job_id: str, instrument: str, instrument_id: str | None, *, at: datetime, takes_s: float
+) -> tuple[db.Job, int, Json | None]:
+    """Take the lease and mark the job as running; the lease's fence, 0 while another worker's experiment has it.
+
+    An answer instead if the campaign was stopped, or the job has ended.
+    """
     job = tx.get(db.Job, job_id)
     if job.state in FINAL:  # written before, by a commit whose answer was lost
-        return job, answer(tx, job)
+        return job, 0, answer(tx, job)
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
-        return job, abort(tx, job, at)
+        return job, 0, abort(tx, job, at)
     lease = tx.claim(instrument, experiment.id, at=at)
     if lease is None:
-        raise RuntimeError(
-            f"{instrument} is leased to another experiment although its turn was given to {experiment.id}"
-        )
+        return job, 0, None
     if job.state not in ("running", "waiting_human"):
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
@@ -61,7 +62,13 @@ def start(
         )  # fmt: skip
     if experiment.state == "planned":
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
-    return job, None
+    return job, lease.fence, None
+
+
+def registered(tx: Transaction, name: str) -> str | None:
+    """Id of the newest row of an instrument that another host drives; None until that host has ever run."""
+    rows = tx.find(db.Instrument, order="registered_at", newest_first=True, limit=1, name=name)
+    return rows[0].id if rows else None
 
 
 def call_off(tx: Transaction, job_id: str, at: datetime) -> Json:
@@ -121,7 +128,7 @@ def finish(
         db.Job, job.id, at=at, actor=ACTOR, was=["running", "waiting_human"],
         state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
         message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
-        ended_at=status.ended_at or at,
+        instrument_id=job.instrument_id or instrument_id, ended_at=status.ended_at or at,
     )  # fmt: skip
     crashpoint("rows about to commit")
     if verdict == "again":
@@ -182,16 +189,22 @@ def start_tray(
     tray: str,
     job_ids: Sequence[str],
     instrument: str,
-    instrument_id: str,
+    instrument_id: str | None,
     at: datetime,
     takes_s: float,
-) -> list[str]:
-    """Take the lease and mark the jobs as running together; those that are on the tray."""
+) -> list[str] | None:
+    """Take the lease and mark the jobs as running together; those that are on the tray.
+
+    None while another worker's experiment has the instrument. Harmless to repeat.
+    """
+    known = [job.id for job in tx.find(db.Job, tray=tray)]
+    if known:
+        return known  # written before, by a commit whose answer was lost
     placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
     if not placed:
         return []
     if tx.claim(instrument, tray, at=at) is None:
-        raise RuntimeError(f"{instrument} is leased to another although its turn was given to {tray}")
+        return None
     for job in placed:
         tx.move(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
@@ -208,14 +221,23 @@ def wanted(tx: Transaction, job: db.Job) -> bool:
     return tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).wanted != "stop"
 
 
-def of_tray(tx: Transaction, tray: str) -> tuple[str, JobRequest, list[str]]:
-    """The instrument, the request and the jobs of a tray that has started."""
+def place_of_tray(tx: Transaction, tray: str) -> tuple[str, int]:
+    """The instrument that a tray is on, and the fence of its lease."""
+    lease = next((lease for lease in tx.leases() if lease.holder == tray), None)
+    if lease is not None:
+        return lease.instrument, lease.fence
+    first = tx.find(db.Job, tray=tray)[0]
+    assert first.instrument_id is not None
+    return tx.get(db.Instrument, first.instrument_id).name, 0
+
+
+def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
+    """The request and the jobs of a tray that has started."""
     jobs = tx.find(db.Job, tray=tray)
     first = jobs[0]
-    assert first.instrument_id is not None
     samples = tuple(SampleAt(sample_id=job.sample_id, position=str(i)) for i, job in enumerate(jobs, 1))
     request = JobRequest(job_id=tray, capability=first.capability, params=first.params, samples=samples)
-    return tx.get(db.Instrument, first.instrument_id).name, request, [job.id for job in jobs]
+    return request, [job.id for job in jobs]
 
 
 def coming(tx: Transaction, key: Key, present: Sequence[str]) -> int:

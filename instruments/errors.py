@@ -7,6 +7,7 @@ InstrumentError
 │   └── BadReply         an answer that cannot be trusted; the link has been dropped
 ├── DeviceRefused        the device said no (its error queue says why)
 ├── OutOfLimits          a set-point outside hard limits; nothing was sent
+├── Fenced               a later holder has the instrument; nothing was sent
 └── UnknownDriver        no such driver is installed
 """
 
@@ -53,6 +54,10 @@ class OutOfLimits(InstrumentError):
     """A set-point lies outside the hard limits. Nothing was sent."""
 
     fault = Fault.OUT_OF_LIMITS
+
+
+class Fenced(InstrumentError):
+    """Whoever asks held the instrument once; somebody else has held it since. Nothing was sent."""
 
 
 class InvalidMeasurement(InstrumentError):

@@ -31,7 +31,7 @@ from instruments.contract import (
     RunState,
 )
 from instruments.crashpoint import crashpoint
-from instruments.errors import InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
+from instruments.errors import Fenced, InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
 from instruments.journal import Entry, Journal
 
 BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
@@ -104,8 +104,24 @@ class Host:
 
     # -- one job --------------------------------------------------------------------------
 
-    async def submit(self, request: JobRequest) -> JobStatus:
+    async def submit(self, request: JobRequest, fence: int | None = None) -> JobStatus:
+        """Begin the job unless it was begun before.
+
+        Parameters
+        ----------
+        fence
+            Number of the lease under which it is asked for; rises with every holder. None where there are no leases.
+
+        Raises
+        ------
+        Fenced
+            A higher fence has come: who asks was stopped or cut off, and another holds the instrument now.
+        """
         async with self._turn:
+            if fence is not None and (highest := self.journal.admit(fence)) > fence:
+                raise Fenced(
+                    f"{self.instrument_id}: job {request.job_id} comes with fence {fence}, but {highest} was here already"
+                )
             known = self.journal.get(request.job_id)
             if known is not None and known.digest != request.digest:
                 return refused(request, Fault.REJECTED, f"job {request.job_id} is on record with other parameters")
@@ -272,14 +288,14 @@ class Host:
 
     # -- submit, wait, fetch --------------------------------------------------------------
 
-    async def perform(self, request: JobRequest) -> tuple[JobStatus, JobResult | None]:
+    async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
         """Have the job done, or say where it stands when the device has been silent for too long.
 
         What can be expected to go wrong is in the status. A status that is not final means:
         the device holds the job or cannot take it now; ask again later. May be called any
         number of times for one job, also after a crash.
         """
-        status, silent_since, tries = await self.submit(request), None, 0
+        status, silent_since, tries = await self.submit(request, fence), None, 0
         while not status.state.final:
             trouble = status.fault is not None or status.state is not JobState.RUNNING
             if not trouble:
@@ -293,7 +309,7 @@ class Host:
             await asyncio.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
             tries += 1
             status = (
-                await self.submit(request)
+                await self.submit(request, fence)
                 if status.state is not JobState.RUNNING
                 else await self.status(request.job_id)
             )

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS job (
     result TEXT, released INTEGER NOT NULL DEFAULT 0
 )
 """
+HIGHEST = "CREATE TABLE IF NOT EXISTS fence (one INTEGER PRIMARY KEY CHECK (one = 1), highest INTEGER NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Journal:
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'OFF'}")
         self.db.execute(TABLE)
+        self.db.execute(HIGHEST)
         self._forget: list[str] = []
 
     def close(self) -> None:
@@ -93,6 +95,15 @@ class Journal:
             ended_at=datetime.fromisoformat(row[8]) if row[8] else None,
             released=bool(row[9]),
         )
+
+    def admit(self, fence: int) -> int:
+        """The highest fence that ever came, this one included. Lower ones are of holders that were replaced."""
+        row = self.db.execute(
+            "INSERT INTO fence VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET highest = max(highest, excluded.highest)"
+            " WHERE excluded.highest > highest RETURNING highest",
+            (fence,),
+        ).fetchone()
+        return int(row[0] if row else self.db.execute("SELECT highest FROM fence").fetchone()[0])
 
     def intent(self, request: JobRequest, mark: str, at: datetime) -> None:
         """Written before START: from here on the act may have happened.

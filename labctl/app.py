@@ -24,6 +24,7 @@ NAMES = {
     "queue": "What waits for which instrument, and why.",
     "stop": "Stop every machine now.",
     "optimizer": "Ask for proposals without any lab.",
+    "worker": "The processes that drive the instruments of each host.",
     "db": "The database: is it sound; move it to a server.",
     "audit": "The log of everything that was written.",
     "doctor": "Check this lab and say what to do about what is wrong.",

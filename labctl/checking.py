@@ -91,11 +91,11 @@ def worker(lab: Lab) -> Row:
 
 def nobody_works(lab: Lab) -> bool:
     """Whether no worker has the lines to the instruments; with the server away nobody can tell, so nobody does."""
-    from labctl.locks import WorkerLock
+    from labctl.locks import host_lock
     from materials_db.errors import UnreachableError
 
     try:
-        return not lab.state.exists() or WorkerLock(lab).is_free()
+        return not lab.state.exists() or host_lock(lab).is_free()
     except UnreachableError:
         return True
 
@@ -209,12 +209,12 @@ def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
     UsageError
         A real machine would run jobs and nobody said yes, or a worker has its line.
     """
-    from labctl.locks import WorkerLock
+    from labctl.locks import host_lock
 
     known(lab, name)
     if not lab.file.lab.simulated and not yes:
         raise UsageError(f"the test runs real jobs on {name}", hint=f"labctl instrument test {name} --yes")
-    lock = WorkerLock(lab)
+    lock = host_lock(lab)
     if not lock.take():
         raise UsageError(
             "a worker has the instruments in its hands", hint="wait for it, or: labctl campaign pause last"

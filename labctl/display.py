@@ -146,6 +146,17 @@ PROMISES = [
     Column("promise", "promise", rank=0),
     Column("detail", "detail", wrap=True),
 ]
+WORKERS = [
+    Column("host", "host", rank=0),
+    Column("state", "state", rank=0),
+    Column("control", "control", lambda yes: "yes" if yes else "", rank=2),
+    Column("beat_s", "last beat (s)", right=True, rank=1),
+    Column("machine", "machine", rank=1),
+    Column("pid", "pid", right=True, rank=2),
+    Column("version", "labctl", rank=3),
+    Column("instruments", "instruments", ", ".join, rank=2),
+    Column("holds", "holds", ", ".join, rank=1),
+]
 FINDINGS = [
     Column("state", "state", rank=0),
     Column("check", "check", rank=0),

@@ -19,6 +19,7 @@ from materials_db.formula import Formula
 
 HUMAN = "human"  #: the driver without a wire
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+MAIN = "main"  #: the host of instruments that name no other
 InstrumentName = Annotated[str, Field(pattern=NAME)]
 HOST = r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)"
 ADDRESS = re.compile(
@@ -138,6 +139,7 @@ class InstrumentSection(Section):
         None  #: longest that a sample waits for a fuller tray
     )
     calibration: CalibrationSection | None = None
+    host: InstrumentName = MAIN  #: the worker whose machine has its cable: labctl worker run --host NAME
 
 
 class StockSection(Section):
@@ -186,9 +188,30 @@ class LabFile(Section):
         """Read a lab file. Raises FileFaults with all that is wrong with it."""
         document = read(path)
         file = check(cls, document)
-        if faults := [*file.address_faults(), *file.driver_faults()]:
+        if faults := [*file.address_faults(), *file.driver_faults(), *file.host_faults()]:
             raise FileFaults(path, [document.located(f) for f in faults])
         return file
+
+    @property
+    def hosts(self) -> dict[str, list[str]]:
+        """The instruments of each host."""
+        names = dict.fromkeys(section.host for section in self.instruments.values())
+        return {host: [n for n, s in self.instruments.items() if s.host == host] for host in names}
+
+    def host_faults(self) -> list[Fault]:
+        """Several hosts need a database that they all reach."""
+        if not self.lab.database.startswith("sqlite"):
+            return []
+        return [
+            Fault(
+                message=f"{name} is driven by another host, but only one process can work on a SQLite file",
+                key=f"instruments.{name}.host",
+                value=f'"{section.host}"',
+                hint="remove the line, or set lab.database = 'postgresql+psycopg://USER@HOST/DATABASE'",
+            )
+            for name, section in self.instruments.items()
+            if section.host != MAIN
+        ]
 
     @property
     def formulas(self) -> dict[str, str]:

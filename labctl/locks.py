@@ -14,6 +14,8 @@ import uuid
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from labctl.labfile import MAIN
+from materials_db import looking
 from materials_db.looking import CONNECT_S, libpq, unreachable
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class ServerLock:
         """Raises UnreachableError when the server does not answer."""
         import psycopg
 
+        if (has := self.holder()) and has != self.me:
+            return False
         try:
             self._connection = psycopg.connect(
                 libpq(self.url), autocommit=True, application_name=self.me, options=ALIVE, connect_timeout=CONNECT_S
@@ -115,11 +119,18 @@ class ServerLock:
             self._connection = None
 
     def is_free(self) -> bool:
-        probe = ServerLock(self.url, "")
-        probe.key = self.key
-        free = probe.take()
-        probe.release()
-        return free
+        return not self.holder()
+
+    def holder(self) -> str:
+        """Who has it, as it calls itself; empty when nobody has. Looking does not get in anybody's way."""
+        high, low = divmod(self.key % 2**64, 2**32)
+        rows = looking.server(self.url).rows(
+            "SELECT coalesce(a.application_name, 'somebody') AS name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid = %s AND l.objid = %s"
+            " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (high, low),
+        )
+        return str(rows[0]["name"]) if rows else ""
 
     def keep(self) -> bool:
         """True also while the server is away: then nobody else can have it either."""
@@ -139,21 +150,13 @@ class ServerLock:
             return True
 
 
-class WorkerLock:
-    """At most one worker per lab: of this machine, and of all machines where the database is a server.
+class Locks:
+    """Several locks as one: all of them or none."""
 
-    The first keeps two processes from the same cables and journals even when the server
-    has lost sight of one of them.
-    """
-
-    def __init__(self, lab: Lab) -> None:
-        path = lab.state / "lab.worker.lock" if lab.on_server else Path(lab.glance_path).with_suffix(".worker.lock")
-        self.locks: list[Lock] = [FileLock(path)]
-        if lab.on_server:
-            self.locks.append(ServerLock(lab.url, "labctl worker"))
+    def __init__(self, *locks: Lock) -> None:
+        self.locks = locks
 
     def take(self) -> bool:
-        """Whether this process is the lab's worker now."""
         for lock in self.locks:
             if not lock.take():
                 self.release()
@@ -161,14 +164,34 @@ class WorkerLock:
         return True
 
     def release(self) -> None:
-        """Let another process be the worker."""
         for lock in reversed(self.locks):
             lock.release()
 
     def is_free(self) -> bool:
-        """Whether nobody is the worker at this moment."""
         return all(lock.is_free() for lock in self.locks)
 
     def keep(self) -> bool:
-        """Whether this process is the worker still."""
         return all(lock.keep() for lock in self.locks)
+
+
+def host_lock(lab: Lab, host: str = MAIN) -> Locks:
+    """Who drives that host's instruments: at most one process of this machine, and of all machines.
+
+    The first keeps two processes from the same cables and journals even when the server
+    has lost sight of one of them, as of a process that was stopped and goes on.
+    """
+    if not lab.on_server:
+        return Locks(FileLock(Path(lab.glance_path).with_suffix(".worker.lock")))
+    return Locks(FileLock(lab.state / f"{host}.worker.lock"), ServerLock(lab.url, f"labctl host {host}"))
+
+
+def is_worked(lab: Lab, host: str) -> bool:
+    """Whether a process drives that host's instruments, on whatever machine."""
+    if not lab.on_server:
+        return not host_lock(lab).is_free()
+    return bool(ServerLock(lab.url, f"labctl host {host}").holder())
+
+
+def control_lock(lab: Lab) -> Locks:
+    """Who decides what campaigns do next: one process of all. On a file it is the one that has the file."""
+    return Locks(ServerLock(lab.url, "labctl control")) if lab.on_server else Locks()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl import finding, wiring
 from labctl.errors import LabError, UsageError
-from labctl.locks import WorkerLock
+from labctl.locks import host_lock
 from materials_db import looking
 from materials_db import records as db
 from materials_db.errors import DamagedFileError, DamagedLogError
@@ -67,7 +67,7 @@ def address(lab: Lab, url: str) -> str:
 @contextmanager
 def resting(lab: Lab) -> Iterator[None]:
     """Nobody works while this lasts. Raises BusyError."""
-    lock = WorkerLock(lab)
+    lock = host_lock(lab)
     if not lock.take():
         raise BusyError("a worker is at work on this lab; nothing was moved", hint="labctl campaign pause last")
     try:

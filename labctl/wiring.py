@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
-from labctl.labfile import HUMAN, LabFile
+from labctl.labfile import HUMAN, MAIN, LabFile
 
 if TYPE_CHECKING:
     from campaigns.bench import Bench
@@ -146,8 +146,8 @@ class Lab:
         """Shortest and longest pause between two looks at a running job, lab seconds."""
         return 0.01 * self.speed, 30.0 * self.speed
 
-    def hosts(self, clock: Clock) -> dict[str, Host]:
-        """One host per instrument, each with its durable journal."""
+    def hosts(self, clock: Clock, host: str = MAIN) -> dict[str, Host]:
+        """What drives each instrument of that host, with its durable journal."""
         from campaigns.bench import in_thread
         from campaigns.tasks import StoreBoard
         from instruments import registry
@@ -168,6 +168,7 @@ class Lab:
                 poll_s=self.poll_s,
             )
             for name, config in self.instrument_configs().items()
+            if self.file.instruments[name].host == host
         }
 
 
@@ -326,15 +327,21 @@ def return_large_blocks() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
-def engine(lab: Lab, bench: Bench) -> DurableEngine:
-    """The durable engine on the lab's own database."""
+def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
+    """The durable engine on the lab's own database, as the worker of that host."""
     from campaigns.engines.durable import DurableEngine
     from campaigns.loop import workflows
     from materials_db.sql.store import SqlStore, sqlite_pragmas
 
     sqlite_pragmas(full_sync=lab.full_sync)
     raw = lab.state / "raw"
-    return DurableEngine(workflows(bench), lab.url, bind=lambda session: SqlStore.over(session, raw))
+    return DurableEngine(
+        workflows(bench),
+        lab.url,
+        bind=lambda session: SqlStore.over(session, raw),
+        executor_id="labctl" if host == MAIN else f"labctl.{host}",
+        host=host if lab.on_server else "",
+    )
 
 
 def move(lab: Lab, url: str) -> dict[str, int]:

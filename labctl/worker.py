@@ -1,8 +1,9 @@
-"""The process that does a lab's work: one per database, held by a lock; everyone else watches.
+"""The process that does a lab's work: one per host, held by a lock; everyone else watches.
 
-A campaign is a row in the database. Whoever holds the lock adopts every campaign whose
-state is ``running``, so that a campaign started in a second terminal, or left behind by a
-worker that was killed, goes on without anybody being told.
+A campaign is a row in the database. Of all workers one is in control: it adopts every
+campaign whose state is ``running``, so that a campaign started in a second terminal, or
+left behind by a worker that was killed, goes on without anybody being told. The others
+drive the instruments of their hosts. On a SQLite file there is one worker, in control.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,16 +19,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instruments import crashpoint
-from labctl import registration, stopping, wiring
-from labctl.locks import WorkerLock
+from labctl import fleet, registration, stopping, wiring
+from labctl.labfile import MAIN
+from labctl.locks import Locks, control_lock, host_lock
 from labctl.wiring import ACTOR, Lab
+from materials_db.errors import UnreachableError
 
 if TYPE_CHECKING:
     from campaigns.bench import Bench
     from campaigns.engine import Engine
+    from campaigns.turns import Turns
+    from instruments.clock import Clock
+    from materials_db import records as db
     from materials_db.store import Transaction
 
 LOOK_S = 0.3  #: wall seconds between looks for campaigns to adopt
+BEAT_S = 3.0  #: wall seconds between two signs of life
 log = logging.getLogger(__name__)
 
 
@@ -35,11 +43,15 @@ class Worker:
     """Serves a lab in a thread of its own until no campaign is running, or until it is stopped."""
 
     lab: Lab
-    lock: WorkerLock
+    lock: Locks
+    host: str = MAIN
+    standing: bool = False  #: goes on when no campaign runs
     ready: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _control: Locks = field(default_factory=Locks)
+    _in_control: bool = False
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
     def start(self) -> None:
@@ -74,47 +86,82 @@ class Worker:
             self.lock.release()
 
     async def _serve(self) -> None:
-        lab = self.lab
+        lab, host = self.lab, self.host
+        me = await asyncio.to_thread(fleet.introduce, lab, host)
+        await asyncio.to_thread(fleet.enlist, lab, me)
         clock = await asyncio.to_thread(lab.clock)
-        hosts = await asyncio.to_thread(lab.hosts, clock)
+        hosts = await asyncio.to_thread(lab.hosts, clock, host)
         try:
             identities = await registration.reach(hosts)
             with lab.store.transaction() as tx:
                 registered = registration.register(tx, lab.file, identities, at=clock.now())
             crashpoint.crashpoint("floor registered")
-            bench = make_bench(lab, hosts, clock, registered)
-            engine = wiring.engine(lab, bench)
+            bench = make_bench(lab, hosts, clock, registered, host)
+            engine = wiring.engine(lab, bench, host)
             await engine.open()
             self.ready.set()
             if await bench.transact(any_model):
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
-                while not self._stop.is_set() and await self._still_ours() and await self._adopt(engine, bench):
-                    await bench.look()
-                    await asyncio.to_thread(lab.keep_machines)
-                    await asyncio.sleep(LOOK_S)
+                await self._work(engine, bench, me)
             finally:
                 watch.cancel()
                 await engine.close()
         finally:
-            for host in hosts.values():
-                await host.close()
+            self._control.release()
+            for driven in hosts.values():
+                await driven.close()
+
+    async def _work(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
+        """Serve until there is nothing to do, or somebody says stop, or another has our place."""
+        self._control, due = control_lock(self.lab), 0.0
+        self._in_control = not self.lab.on_server
+        while not self._stop.is_set() and await self._still_ours():
+            await self._seek_control(engine, bench)
+            running = await bench.transact(running_campaigns)
+            if self._in_control:
+                await self._adopt(engine, bench, running)
+            if not (running or self.standing):
+                return
+            await bench.look()
+            await asyncio.to_thread(self.lab.keep_machines)
+            if (due := due - LOOK_S) <= 0:
+                await self._beat(engine, bench, me)
+                due = BEAT_S
+            await asyncio.sleep(LOOK_S)
+
+    async def _beat(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
+        """A sign of life; and in control, whatever a worker that died in this moment has left."""
+        await bench.transact(beat, me, self._in_control)
+        if self._in_control and self.lab.on_server:
+            await engine.take_over()
 
     async def _still_ours(self) -> bool:
-        """Whether we are the worker still; another may have become it while the server was away."""
+        """Whether the host is ours still; another may have got it while the server was away."""
         ours = await asyncio.to_thread(self.lock.keep)
         if not ours:
-            log.error("another process became the lab's worker while the database was away; this one only watches")
+            log.error("another process became the worker of host %s; this one stops", self.host)
         return ours
 
-    async def _adopt(self, engine: Engine, bench: Bench) -> bool:
-        """See that every running campaign has a workflow; whether there is any."""
-        running = await bench.transact(running_campaigns)
+    async def _seek_control(self, engine: Engine, bench: Bench) -> None:
+        """Be in control if nobody is: the lock of one that died can be taken, and only then."""
+        if self._in_control:
+            self._in_control = await asyncio.to_thread(self._control.keep)
+            return
+        try:
+            self._in_control = await asyncio.to_thread(self._control.take)
+        except UnreachableError:
+            return
+        if self._in_control:
+            bench.floor.begin_with(await bench.transact(turns_taken))
+            await engine.take_over()
+
+    async def _adopt(self, engine: Engine, bench: Bench, running: list[str]) -> None:
+        """See that every running campaign has a workflow."""
         for id in running:
             if not await engine.under_way(f"{id}#"):
                 await self._begin(engine, bench, id)
-        return bool(running)
 
     async def _begin(self, engine: Engine, bench: Bench, id: str) -> None:
         """Start the campaign's workflow, or end the campaign if its workflow broke down in this process."""
@@ -173,22 +220,36 @@ def fail(tx: Transaction, id: str, error: str, at: Any) -> None:
     tx.move(db.Campaign, id, at=at, actor=ACTOR, was=["running"], state="failed", reason=error, ended_at=at)
 
 
-def make_bench(lab: Lab, hosts: Any, clock: Any, registered: dict[str, str]) -> Bench:
-    """The lab at hand, with the leases that an earlier worker left."""
-    from campaigns.bench import Bench
+def beat(tx: Transaction, me: db.Worker, in_control: bool) -> None:
+    """Write down that we live."""
+    from instruments.clock import WallClock
+
+    tx.beat(me.model_copy(update={"beat_at": WallClock().now(), "control": in_control}))
+
+
+def turns_taken(tx: Transaction) -> Turns:
+    """Whose turn it is at which instrument, from the leases that an earlier worker left."""
     from campaigns.turns import Turns
 
+    return Turns({lease.instrument: lease.holder for lease in tx.leases() if lease.holder})
+
+
+def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], host: str) -> Bench:
+    """The lab at hand, with the leases that an earlier worker left."""
+    from campaigns.bench import Bench
+
     with lab.store.transaction() as tx:
-        held = {lease.instrument: lease.holder for lease in tx.leases() if lease.holder}
+        turns = turns_taken(tx)
     return Bench(
         store=lab.store,
-        hosts=hosts,
+        hosts={**fleet.far(lab, host), **hosts},
         clock=clock,
         site=lab.file.lab.site,
         simulated=lab.file.lab.simulated,
         optimizer=wiring.optimizer,
         registered=registered,
-        turns=Turns(held),
+        turns=turns,
+        elsewhere=fleet.elsewhere(lab, host),
         look_s=max(60.0, LOOK_S * lab.speed),
         tray_wait_s={n: s.tray_wait for n, s in lab.file.instruments.items() if s.tray_wait is not None},
     )
@@ -208,7 +269,7 @@ class Session:
             return True
         if self.worker is not None and self.worker.error is not None:
             raise self.worker.error
-        lock = WorkerLock(self.lab)
+        lock = host_lock(self.lab)
         if not lock.take():
             return False
         self.worker = Worker(self.lab, lock)
@@ -262,13 +323,38 @@ def run_campaign(
 
     lab = wiring.open_lab(folder)
     campaigning.validate(lab, campaign_file)
-    if WorkerLock(lab).is_free():
+    if host_lock(lab).is_free():
         asyncio.run(preflight(lab))
     session = Session(lab, campaigning.create_or_find(lab, campaign_file, fresh=fresh))
     if on_ready is not None:
         on_ready(session.campaign_id)
     session.attend()
     return session
+
+
+def serve(folder: Path, host: str, on_ready: Callable[[list[str]], None]) -> None:
+    """Drive the instruments of a host until SIGINT or SIGTERM.
+
+    Raises
+    ------
+    TakenError
+        Somebody does that already, or this labctl or machine must not.
+    UsageError
+        No instrument belongs to that host.
+    NoContactError
+        Instruments do not answer.
+    """
+    lab = wiring.open_lab(folder)
+    worker = Worker(lab, fleet.take(lab, host), host, standing=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.start()
+    worker.ready.wait()
+    if worker.error is None:
+        on_ready(lab.file.hosts[host])
+    worker.join()
+    if worker.error is not None:
+        raise worker.error
 
 
 async def preflight(lab: Lab) -> None:

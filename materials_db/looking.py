@@ -10,6 +10,7 @@ import atexit
 import functools
 import re
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Place = Path | str  #: a SQLite file, or the URL of a PostgreSQL database
-REVISIONS = (
-    "0001",
-    "0002",
-)  #: all that this version knows, oldest first; it reads the last; a test holds them against the migrations
+REVISIONS = ("0001", "0002", "0003")  #: all that this version knows, oldest first; it reads the last
 CONNECT_S = 10  #: wall seconds for which a server may be silent before it counts as unreachable
 FIELD = re.compile(r"json_extract\(([\w.]+), '\$\.(\w+)\.(\w+)'\)")
 
@@ -94,6 +92,7 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection: psycopg.Connection[Row] | None = None
+        self._turn = threading.RLock()
         self._known = False  #: whether this connection has seen tables that we know
 
     def has_tables(self) -> bool:
@@ -124,7 +123,8 @@ class Server:
 
         kept = self._connection is not None
         try:
-            return self.connection().execute(query.encode(), values).fetchall()
+            with self._turn:
+                return self.connection().execute(query.encode(), values).fetchall()
         except psycopg.OperationalError as error:
             self.close()
             if kept:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from materials_db import chain, rules
 from materials_db.errors import DamagedFileError, IntegrityError
-from materials_db.records import Event, Lease, Record
+from materials_db.records import Event, Lease, Record, Worker
 
 R = TypeVar("R", bound=Record)
 INDEXED = ("campaign_id", "experiment_id", "sample_id", "job_id", "state")
@@ -30,6 +30,7 @@ class MemoryStore:
         self.numbers: dict[str, int] = {}
         self.allowances: dict[str, int] = {}
         self.leased: dict[str, Lease] = {}
+        self.hosts: dict[str, Worker] = {}
         self.raw: dict[str, bytes] = {}
         self.lock = threading.RLock()
 
@@ -185,6 +186,14 @@ class MemoryTransaction:
 
     def leases(self) -> list[Lease]:
         return sorted(self.store.leased.values(), key=lambda lease: lease.instrument)
+
+    def beat(self, worker: Worker) -> None:
+        before = dict(self.store.hosts)
+        self.store.hosts[worker.host] = worker
+        self._undo.append(lambda: setattr(self.store, "hosts", before))
+
+    def workers(self) -> list[Worker]:
+        return [self.store.hosts[name] for name in sorted(self.store.hosts)]
 
     def put_raw(self, content: bytes) -> str:
         sha256 = hashlib.sha256(content).hexdigest()

@@ -298,6 +298,21 @@ class Event(BaseModel):
     hash: str
 
 
+class Worker(BaseModel):
+    """The process that drove a host last, as it said itself. Whether it lives, its lock says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str  #: name in the lab file
+    machine: str
+    pid: int
+    version: str  #: of labctl
+    journal: str  #: identity of the folder in which its instruments' journals lie
+    control: bool  #: whether it also decides what campaigns do next
+    since: AwareDatetime
+    beat_at: AwareDatetime
+
+
 class Lease(BaseModel):
     """Who holds an instrument. `fence` rises with every new holder."""
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from materials_db.records import Event, Lease, Record
+from materials_db.records import Event, Lease, Record, Worker
 
 R = TypeVar("R", bound=Record)
 
@@ -68,6 +68,12 @@ class Transaction(Protocol):
 
     def leases(self) -> list[Lease]:
         """All leases ever taken, by instrument."""
+
+    def beat(self, worker: Worker) -> None:
+        """Write down that this worker lives; it takes the place of what its host said before."""
+
+    def workers(self) -> list[Worker]:
+        """What every host said last, by name."""
 
     def put_raw(self, content: bytes) -> str:
         """Store bytes under their SHA-256 (fsynced, read-only) and return it. Idempotent."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ APP = "labctl"
 VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no longer be replayed
 UNENDED = ["PENDING", "ENQUEUED", "DELAYED"]
 CONTROL = "control"  #: the queue of campaigns and experiments
+CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry on; jobs belong to their host
+HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
 
 
 class JsonSerializer(Serializer):
@@ -55,6 +58,10 @@ class DurableEngine:
         Makes a `Transaction` of the SQLAlchemy session that DBOS will commit afterwards.
     executor_id
         Stable name of this worker; at most one live process may use it.
+    host
+        Where several workers share the database: which of them this is. Jobs that others ask of
+        it come on a queue of its own; campaigns and experiments on one of this process, which
+        nobody listens to after its death, so that a restart cannot run what another took over.
     poll_s
         Wall seconds between looks at the queue.
     """
@@ -66,12 +73,15 @@ class DurableEngine:
         *,
         bind: Callable[[Any], AbstractContextManager[Transaction]],
         executor_id: str = "labctl",
+        host: str = "",
         poll_s: float = 0.05,
     ) -> None:
         self.workflows = workflows
         self.url = url
         self.bind = bind
         self.executor_id = executor_id
+        self.host = host
+        self.control = f"{CONTROL}.{host}.{uuid.uuid4().hex[:8]}" if host else CONTROL
         self.poll_s = poll_s
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
@@ -94,8 +104,24 @@ class DurableEngine:
         for name, workflow in self.workflows.items():
             self.registered[name] = self._register(name, workflow)
         self.datasource = SQLAlchemyDatasource.create(self.url, serializer=JsonSerializer())
+        DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
-        await DBOS.register_queue_async(CONTROL, polling_interval_sec=self.poll_s)
+        await DBOS.register_queue_async(self.control, polling_interval_sec=self.poll_s)
+        if self.host:
+            await self._renew_queues()
+
+    async def _renew_queues(self) -> None:
+        """Our host's queue, and away with those of our processes that have died."""
+        await DBOS.register_queue_async(host_queue(self.host), polling_interval_sec=HOST_POLL_S)
+        for queue in await DBOS.list_queues_async():
+            if queue.name.startswith(f"{CONTROL}.{self.host}.") and queue.name != self.control:
+                await DBOS.delete_queue_async(queue.name)
+
+    async def take_over(self) -> None:
+        alive = await DBOS.list_workflows_async(name=CONTROLLED, status=UNENDED, load_input=False)
+        for status in alive:
+            if status.queue_name != self.control:
+                await DBOS.resume_workflow_async(status.workflow_id, queue_name=self.control)
 
     def _register(self, name: str, workflow: Any) -> Any:
         async def run(*args: Json) -> Json:
@@ -114,7 +140,7 @@ class DurableEngine:
 
     async def submit(self, workflow: str, id: str, *args: Json) -> None:
         with SetWorkflowID(id):
-            await DBOS.enqueue_workflow_async(CONTROL, self.registered[workflow], *args)
+            await DBOS.enqueue_workflow_async(self.control, self.registered[workflow], *args)
 
     async def ended(self, id: str) -> Ended | None:
         status = await DBOS.get_workflow_status_async(id)
@@ -151,10 +177,20 @@ class DurableSteps:
     async def begin(self, workflow: str, id: str, *args: Json) -> None:
         await self.engine.submit(workflow, id, *args)
 
+    async def ask(self, host: str, workflow: str, id: str, *args: Json) -> Json:
+        with SetWorkflowID(id):
+            handle = await DBOS.enqueue_workflow_async(host_queue(host), self.engine.registered[workflow], *args)
+        return await handle.get_result(polling_interval_sec=self.engine.poll_s)
+
     async def first(self, ids: Sequence[str]) -> str:
         handles: list[Any] = [await DBOS.retrieve_workflow_async(i, existing_workflow=False) for i in ids]
         handle = await DBOS.wait_first_async(handles, polling_interval_sec=self.engine.poll_s)
         return str(handle.workflow_id)
+
+
+def host_queue(host: str) -> str:
+    """The queue that only the worker of that host listens to."""
+    return f"host.{host}"
 
 
 def quiet_logger() -> None:

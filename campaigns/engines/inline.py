@@ -52,6 +52,9 @@ class InlineEngine:
     async def ended(self, id: str) -> Ended | None:
         return self.memory.ended.get(id)
 
+    async def take_over(self) -> None:
+        """There is no other worker."""
+
     async def under_way(self, prefix: str) -> list[str]:
         return [i for i in self.memory.begun if i.startswith(prefix) and i not in self.memory.ended]
 
@@ -109,6 +112,14 @@ class InlineSteps:
 
     async def begin(self, workflow: str, id: str, *args: Json) -> None:
         await self.engine.submit(workflow, id, *args)
+
+    async def ask(self, host: str, workflow: str, id: str, *args: Json) -> Json:
+        key, known = self._recorded(f"ask {host}")
+        if known is None:
+            await self.engine.submit(workflow, id, *args)
+            await self.engine.first([id])
+            known = self.engine.memory.answers[key] = (f"ask {host}", self.engine.memory.ended[id].answer)
+        return known[1]
 
     async def first(self, ids: Sequence[str]) -> str:
         key, known = self._recorded("first")

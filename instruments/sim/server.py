@@ -28,6 +28,7 @@ from instruments.sim import modbus_frame
 from instruments.sim.catalogue import machines
 from instruments.sim.furnace import TrayFurnace
 from instruments.sim.lab import SimulatedLab
+from instruments.sim.machine import Machine
 from instruments.sim.memory_of_machines import MachineMemory, PastRun
 from instruments.sim.scpi_device import ScpiDevice, block
 from instruments.sim.world import PROFILES, World
@@ -225,17 +226,18 @@ class Server:
                 raise ValueError(f"unknown order {unknown!r}")
 
 
-def account(machine: ScpiDevice, run: PastRun) -> dict[str, Any]:
+def account(machine: Machine, run: PastRun) -> dict[str, Any]:
     """What a machine itself says of a run: whose it was, and what came out."""
     good = not run.code and run.aborted is None and machine.world.over(run)
+    told = machine if good and isinstance(machine, ScpiDevice) else None
     return {
         "machine": machine.name,
         "number": run.number,
         "label": run.label,
         "sample": run.sample,
         "started": run.started.isoformat(),
-        "result": machine.result(run) if good else None,
-        "sha256": hashlib.sha256(machine.data(run).encode("ascii")).hexdigest() if good else None,
+        "result": told.result(run) if told else None,
+        "sha256": hashlib.sha256(told.data(run).encode("ascii")).hexdigest() if told else None,
     }
 
 

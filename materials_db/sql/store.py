@@ -24,7 +24,7 @@ from materials_db.errors import IntegrityError, MaterialsDBError
 from materials_db.looking import unreachable
 from materials_db.memory import changed, same_facts
 from materials_db.raw import RawFolder
-from materials_db.records import Event, Lease, Record
+from materials_db.records import Event, Lease, Record, Worker
 from materials_db.sql.tables import table
 
 R = TypeVar("R", bound=Record)
@@ -302,6 +302,19 @@ class SqlTransaction:
         target = table("lease")
         rows = self.session.execute(sa.select(target).order_by(target.c.instrument)).mappings()
         return [Lease.model_validate(dict(row)) for row in rows]
+
+    # -- workers --------------------------------------------------------------------------
+
+    def beat(self, worker: Worker) -> None:
+        target = table("worker")
+        values = worker.model_dump()
+        insert = self._insert(target).values(**values)
+        self.session.execute(insert.on_conflict_do_update(index_elements=["host"], set_=values))
+
+    def workers(self) -> list[Worker]:
+        target = table("worker")
+        rows = self.session.execute(sa.select(target).order_by(target.c.host)).mappings()
+        return [Worker.model_validate(dict(row)) for row in rows]
 
     # -- raw files ------------------------------------------------------------------------
 

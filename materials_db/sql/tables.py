@@ -353,6 +353,18 @@ class AllowanceRow(SQLModel, table=True):
     taken: int = Field(sa_type=sa.BigInteger)
 
 
+class WorkerRow(SQLModel, table=True):
+    __tablename__ = "worker"
+    host: str = Field(primary_key=True)
+    machine: str
+    pid: int
+    version: str
+    journal: str
+    control: bool
+    since: datetime = moment()
+    beat_at: datetime = moment()
+
+
 class CounterRow(SQLModel, table=True):
     __tablename__ = "counter"
     series: str = Field(primary_key=True)

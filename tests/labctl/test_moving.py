@@ -11,7 +11,7 @@ import pytest
 
 from labctl import moving, wiring
 from labctl.errors import UsageError
-from labctl.locks import WorkerLock
+from labctl.locks import host_lock
 from materials_db import glance, looking
 from materials_db import records as db
 from materials_db.errors import ConflictError, DamagedLogError
@@ -77,7 +77,7 @@ def test_a_target_that_is_not_empty_is_refused(small_lab: Path, url: str) -> Non
 
 def test_nothing_is_moved_while_a_worker_runs(small_lab: Path, url: str) -> None:
     lab = wiring.open_lab(small_lab)
-    lock = WorkerLock(lab)
+    lock = host_lock(lab)
     lock.take()
     with pytest.raises(moving.BusyError, match="worker"):
         moving.move_to(lab, url, switch=True)

@@ -14,7 +14,7 @@ import pytest
 from campaigns.toml_file import FileFaults
 from labctl import errors, finding, wiring
 from labctl.initialise import initialise
-from labctl.locks import ServerLock, WorkerLock
+from labctl.locks import ServerLock, host_lock
 from materials_db import glance, looking
 from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
 from materials_db.sql import store as sql
@@ -132,7 +132,7 @@ def cut(url: str, lock: ServerLock) -> None:
 @pytest.mark.postgres
 def test_two_processes_of_one_machine_are_told_apart_also_when_the_server_forgot_one(url: str, tmp_path: Path) -> None:
     lab = wiring.open_lab(lab_on(tmp_path / "lab", url))
-    first, second = WorkerLock(lab), WorkerLock(lab)
+    first, second = host_lock(lab), host_lock(lab)
     assert first.take()
     server_side = first.locks[1]
     assert isinstance(server_side, ServerLock)

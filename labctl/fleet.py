@@ -1,0 +1,179 @@
+"""The workers of a lab: who drives which host, whether it lives, and who may begin."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labctl import wiring
+from labctl.errors import LabError, UsageError
+from labctl.locks import Locks, control_lock, host_lock, is_worked
+from materials_db.records import Worker
+
+if TYPE_CHECKING:
+    from campaigns.floor import Performer
+    from instruments.contract import Capability, JobRequest, JobResult, JobStatus
+    from labctl.wiring import Lab
+    from materials_db.store import Transaction
+
+Row = dict[str, Any]
+
+
+class TakenError(LabError):
+    """Another process does this work, or must not be joined by this one."""
+
+    code = "LAB-0603"
+    exit_status = 6
+
+
+def take(lab: Lab, host: str) -> Locks:
+    """The lock of a host, ours. Raises TakenError naming who has it, UsageError for a host that has nothing to drive."""
+    known = lab.file.hosts
+    if host not in known:
+        raise UsageError(
+            f"no instrument of labctl.toml belongs to host {host!r}",
+            hint=f'hosts are {", ".join(known)}; or write into a table [instruments.NAME]:  host = "{host}"',
+        )
+    lock = host_lock(lab, host)
+    if not lock.take():
+        raise TakenError(
+            f"host {host} has a worker: {holder(lab, host)}", hint="labctl worker list; stop that one first"
+        )
+    return lock
+
+
+def holder(lab: Lab, host: str) -> str:
+    """Who works as this host, as it said itself."""
+    with lab.store.transaction() as tx:
+        said = [w for w in tx.workers() if w.host == host]
+    return f"pid {said[0].pid} on {said[0].machine}, labctl {said[0].version}" if said else "it has said nothing yet"
+
+
+def introduce(lab: Lab, host: str) -> Worker:
+    """What this process says of itself; the beat is the wall's time, on simulated labs too."""
+    from instruments.clock import WallClock
+
+    now = WallClock().now()
+    return Worker(
+        host=host,
+        machine=socket.gethostname(),
+        pid=os.getpid(),
+        version=wiring.versions()["labctl"],
+        journal=journal_of(lab),
+        control=False,
+        since=now,
+        beat_at=now,
+    )
+
+
+def journal_of(lab: Lab) -> str:
+    """Identity of the folder in which this machine's journals lie; made with the first worker."""
+    path = lab.state / "journal" / "identity"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex)
+    return path.read_text().strip()
+
+
+def enlist(lab: Lab, me: Worker) -> None:
+    """Say that we work from now on. The host's lock is ours already.
+
+    Raises
+    ------
+    TakenError
+        A worker of another labctl lives, or jobs are under way that only another machine's journal knows.
+    """
+    with lab.store.transaction() as tx:
+        said = tx.workers()
+    alive = [other for other in said if other.host != me.host and is_worked(lab, other.host)]
+    with lab.store.transaction() as tx:
+        for other in said:
+            if other in alive and other.version != me.version:
+                raise TakenError(
+                    f"host {other.host} is worked by labctl {other.version}, this is labctl {me.version};"
+                    " nothing was started",
+                    hint="give all machines the same version",
+                )
+            if other.host == me.host and other.journal != me.journal:
+                refuse_foreign_jobs(tx, lab.file.hosts.get(me.host, []), other)
+        tx.beat(me)
+
+
+def refuse_foreign_jobs(tx: Transaction, instruments: list[str], before: Worker) -> None:
+    """Raise TakenError if this host's jobs are under way by a journal that we do not have."""
+    under_way = [
+        f"{lease.instrument} ({lease.holder})"
+        for lease in tx.leases()
+        if lease.holder and lease.instrument in instruments
+    ]
+    if under_way:
+        raise TakenError(
+            f"host {before.host} was driven from {before.machine}, whose journal knows what runs on"
+            f" {', '.join(under_way)}; this machine's does not, and might do it again. Nothing was started",
+            hint=f"on {before.machine}: labctl worker run --host {before.host}",
+        )
+
+
+@dataclass(frozen=True)
+class Far:
+    """An instrument on another host: what it can do is known, what it does is asked of that host."""
+
+    abilities: list[Capability]
+
+    def describe(self) -> list[Capability]:
+        return self.abilities
+
+    async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
+        raise AssertionError("jobs of another host are asked of that host")
+
+    async def release(self, job_id: str) -> None:
+        raise AssertionError("jobs of another host are released by that host")
+
+    async def abort(self, job_id: str, reason: str) -> JobStatus:
+        raise AssertionError("jobs of another host are broken off by that host")
+
+
+def elsewhere(lab: Lab, host: str) -> dict[str, str]:
+    """The host of every instrument that is not this host's."""
+    return {name: section.host for name, section in lab.file.instruments.items() if section.host != host}
+
+
+def far(lab: Lab, host: str) -> dict[str, Performer]:
+    """Stand-ins for the instruments of other hosts."""
+    abilities = lab.capabilities()
+    return {name: Far(abilities[name]) for name in elsewhere(lab, host)}
+
+
+def rows(lab: Lab) -> list[Row]:
+    """Every host of the lab file: who drives it, whether it lives, what it holds."""
+    from instruments.clock import WallClock
+
+    now, hosts = WallClock().now(), lab.file.hosts
+    with lab.store.transaction() as tx:
+        said = {worker.host: worker for worker in tx.workers()}
+        held = {lease.instrument: lease.holder for lease in tx.leases() if lease.holder}
+    in_control = not lab.on_server or not control_lock(lab).is_free()
+    return [
+        row(host, said.get(host), hosts.get(host, []), held, is_worked(lab, host), in_control, now)
+        for host in sorted({*hosts, *said})
+    ]
+
+
+def row(
+    host: str, said: Worker | None, names: list[str], held: dict[str, str], alive: bool, in_control: bool, now: Any
+) -> Row:
+    """One line of the list."""
+    return {
+        "host": host,
+        "state": "working" if alive else "not running",
+        "control": bool(said and said.control and alive and in_control),
+        "machine": said and said.machine,
+        "pid": said and said.pid,
+        "version": said and said.version,
+        "beat_s": said and round((now - said.beat_at).total_seconds(), 1),
+        "instruments": names,
+        "holds": [f"{name}: {held[name]}" for name in names if name in held],
+    }
