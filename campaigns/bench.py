@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from campaigns import budget, planning, results, shelf, tasks
+from campaigns import budget, planning, shelf, tasks
 from campaigns.engine import Json
 from campaigns.floor import Floor, Performer
 from campaigns.history import History
@@ -28,6 +28,8 @@ ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
 DATABASE_S = 0.5  #: wall seconds between tries to reach a database that went away
+HELD = ("in_doubt", "parked")  #: questions for whose answer a sample is held
+MOST_TRIES = 50  #: of one step for one sample, those included that people asked for
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
 
@@ -55,6 +57,8 @@ class Bench:
         How blocking database work is run: `in_thread` or `in_line`.
     elsewhere
         By instrument, the host on another machine that drives it, if it is not one of ours.
+    failures
+        `[failures]` of the lab file.
     patience_s
         Wall seconds between tries to reach a device that holds a running job.
     look_s
@@ -76,6 +80,7 @@ class Bench:
     look_s: float = 60.0
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, Any] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
     _optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -92,6 +97,7 @@ class Bench:
             look_s=self.look_s,
             tray_wait_s=self.tray_wait_s,
             elsewhere=self.elsewhere,
+            failures=self.failures,
         )
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
@@ -278,19 +284,19 @@ def in_flight(tx: Transaction, campaign_id: str) -> list[tuple[str, list[str]]]:
     found = []
     for e in tx.find(db.Experiment, order="number", campaign_id=campaign_id, state=("planned", "running")):
         jobs = [f"{e.id}/{step['name']}" for step in e.plan["steps"]]
-        answered = [t for t in tx.find(db.Task, question="in_doubt", job_id=all_tries(jobs)) if t.state == "done"]
+        answered = tx.find(db.Task, order="answered_at", question=HELD, job_id=all_tries(jobs), state="done")
         found.append((f"{e.id}~{answered[-1].id}" if answered else e.id, jobs))
     return found
 
 
 def all_tries(jobs: Sequence[str]) -> list[str]:
     """Ids of these jobs and of all that may have been planned after them."""
-    return [*jobs, *(f"{job}.{n}" for job in jobs for n in range(2, results.ATTEMPTS + 2))]
+    return [*jobs, *(f"{job}.{n}" for job in jobs for n in range(2, MOST_TRIES))]
 
 
 def unattended(tx: Transaction, campaign_id: str, flying: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Samples that were held and go on, which no workflow carries yet."""
-    if not tx.find(db.Task, question="in_doubt", state="done", limit=1):
+    if not tx.find(db.Task, question=HELD, state="done", limit=1):
         return []
     return [(id, jobs) for id, jobs in in_flight(tx, campaign_id) if id not in flying and "~" in id]
 

@@ -9,43 +9,38 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from campaigns.policy import Policy
 from instruments.contract import Fault, JobResult, JobStatus, Reading
 from instruments.contract import JobState as AtInstrument
 from materials_db.records import Calibration, Composition, Ingredient, Job, Lot, Measurement
 
 MASS = "mass."  #: readings of what was weighed in, one per feedstock
 
-#: Faults that a repeat may cure, when repeating changes no matter.
-REPEATABLE = {
-    Fault.MEASUREMENT_INVALID,
-    Fault.TRANSPORT,
-    Fault.TIMEOUT,
-    Fault.BAD_REPLY,
-    Fault.JAM,
-    Fault.INTERLOCK,
-    Fault.UNKNOWN,
-}
-ATTEMPTS = 3  #: at most so many tries of one step for one sample
-
-Verdict = Literal["done", "again", "failed", "held", "aborted"]
+Verdict = Literal["done", "again", "failed", "held", "parked", "aborted"]
 
 
-def judge(job: Job, status: JobStatus, *, physical: bool) -> Verdict:
+def judge(job: Job, status: JobStatus, *, physical: bool, policy: Policy) -> Verdict:
     """What follows from how a job ended.
 
     ``again`` only where a repeat is safe: the act is proven never to have begun, or it
-    changes no matter. ``held`` where nobody but a person can know.
+    changes no matter. ``held`` where nobody but a person can know, ``parked`` where a person
+    shall decide.
     """
-    if status.state is AtInstrument.DONE:
-        return "done"
-    if status.state is AtInstrument.IN_DOUBT:
-        return "held"
-    if status.state is AtInstrument.ABORTED:
-        return "aborted"
+    if status.state in SETTLED:
+        return SETTLED[status.state]
+    action = policy.action(status.fault)
+    if action in ("park", "ask"):
+        return "parked"
     untouched = status.state in (AtInstrument.NOT_STARTED, AtInstrument.REJECTED)
     safe = untouched or not physical
-    curable = status.fault in REPEATABLE
-    return "again" if safe and curable and job.attempt < ATTEMPTS else "failed"
+    return "again" if safe and action in ("retry", "other") and job.attempt < policy.attempts else "failed"
+
+
+SETTLED: dict[AtInstrument, Verdict] = {
+    AtInstrument.DONE: "done",
+    AtInstrument.IN_DOUBT: "held",
+    AtInstrument.ABORTED: "aborted",
+}
 
 
 def failed_for_the_candidate(fault: str | None) -> bool:

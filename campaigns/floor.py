@@ -57,6 +57,8 @@ class Floor:
         By instrument: lab seconds after which a sample is not kept waiting for a fuller tray.
     elsewhere
         By instrument, the host on another machine that drives it, if it is not one of ours.
+    failures
+        `[failures]` of the lab file: what follows from a fault where the campaign does not say.
     """
 
     transact: Callable[..., Awaitable[Any]]
@@ -68,6 +70,7 @@ class Floor:
     look_s: float = 60.0
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, Any] = field(default_factory=dict)
     _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -197,9 +200,14 @@ class Floor:
             physical=capability.physical,
             instrument_id=self.registered[instrument],
             at=at,
+            lab_failures=self.failures,
         )
-        if answer["verdict"] == "held":
+        if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
             tasks.doubt(tx, job, instrument, status.message, at)
+        if answer["verdict"] == "parked":
+            tasks.park(tx, job, instrument, status, at)
+            if results.policy_of(tx, job, self.failures).action(status.fault) == "ask":
+                tasks.hold(tx, instrument, f"{status.fault}: {status.message}", at)
         return answer
 
     # -- trays ------------------------------------------------------------------------------

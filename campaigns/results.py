@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns import experiment as rules
 from campaigns import shelf
 from campaigns.engine import Json
+from campaigns.policy import Policy
 from campaigns.trays import Key
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
@@ -18,10 +19,11 @@ from materials_db import records as db
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
-ATTEMPTS = rules.ATTEMPTS
 FINAL = ("done", "failed", "aborted", "in_doubt")
-STATE = {"done": "done", "again": "failed", "failed": "failed", "held": "in_doubt", "aborted": "aborted"}
-EXPERIMENT_STATE = {"failed": "failed", "held": "held", "aborted": "aborted"}
+STATE = {
+    "done": "done", "again": "failed", "failed": "failed", "held": "in_doubt", "parked": "failed", "aborted": "aborted",
+}  # fmt: skip
+EXPERIMENT_STATE = {"failed": "failed", "held": "held", "parked": "held", "aborted": "aborted"}
 
 
 def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
@@ -35,8 +37,18 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
     """Where the job may run, from its experiment's plan; and its answer, if it had ended before a crash."""
     job, step = job_and_step(tx, job_id)
     campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
-    place = {**step, "capability": job.capability, "campaign": campaign, "tray": job.tray}
+    able = [i for i in step["instruments"] if i not in tried(tx, job)] or step["instruments"]
+    place = {**step, "instruments": able, "capability": job.capability, "campaign": campaign, "tray": job.tray}
     return place, answer(tx, job) if job.state in FINAL else None
+
+
+def tried(tx: Transaction, job: db.Job) -> set[str]:
+    """Instruments on which earlier tries of this step failed, where the next try shall be on another one."""
+    if job.attempt == 1:
+        return set()
+    earlier = tx.find(db.Job, experiment_id=job.experiment_id, step=job.step, state="failed")
+    rows = [j.instrument_id for j in earlier if j.instrument_id and "another" in j.as_run.get("next", "")]
+    return {tx.get(db.Instrument, row).name for row in rows}
 
 
 def start(
@@ -103,6 +115,8 @@ def answer(tx: Transaction, job: db.Job) -> Json:
     later = tx.find(db.Job, id=next_attempt_id(job))
     if later:
         return {"verdict": "again", "job": later[0].id, "released": released}
+    if tx.get(db.Experiment, job.experiment_id).state == "held":
+        return {"verdict": "held", "released": released}
     return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": released}
 
 
@@ -116,18 +130,20 @@ def finish(
     physical: bool,
     instrument_id: str,
     at: datetime,
+    lab_failures: Mapping[str, Any],
 ) -> Json:
     """Write all that the job left behind, and what follows from it. Harmless to repeat."""
     job, step = job_and_step(tx, job_id)
     if job.state in FINAL:
         return answer(tx, job)
-    verdict = rules.judge(job, status, physical=physical)
+    policy = policy_of(tx, job, lab_failures)
+    verdict = rules.judge(job, status, physical=physical, policy=policy)
     if result is not None:
         store_result(tx, job, result, instrument_id, at)
     tx.move(
         db.Job, job.id, at=at, actor=ACTOR, was=["running", "waiting_human"],
         state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
-        message=status.message, device_run_id=status.run_id, as_run=result.as_run if result else {},
+        message=status.message, device_run_id=status.run_id, as_run=as_run(result, verdict, policy, status),
         instrument_id=job.instrument_id or instrument_id, ended_at=status.ended_at or at,
     )  # fmt: skip
     crashpoint("rows about to commit")
@@ -137,7 +153,30 @@ def finish(
         return {"verdict": "done", "released": go_on(tx, job, step, at)}
     reason = f"{job.step} on {instrument}: {status.message or status.fault or status.state}"
     end_experiment(tx, job.experiment_id, EXPERIMENT_STATE[verdict], reason, at)
+    if verdict == "failed" and policy.action(status.fault) == "stop":
+        stop_campaign(tx, job, at)
     return {"verdict": verdict, "released": release_all(tx, job.experiment_id)}
+
+
+def as_run(result: JobResult | None, verdict: str, policy: Policy, status: JobStatus) -> dict[str, Any]:
+    """Facts of the run; and where the next try is to be made."""
+    facts = dict(result.as_run) if result else {}
+    if verdict == "again" and policy.action(status.fault) == "other":
+        facts["next"] = "on another instrument"
+    return facts
+
+
+def policy_of(tx: Transaction, job: db.Job, lab_failures: Mapping[str, Any]) -> Policy:
+    """What its campaign, and then its lab, say about failures."""
+    campaign = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id)
+    return Policy(campaign.spec.get("failures", {}), lab_failures)
+
+
+def stop_campaign(tx: Transaction, job: db.Job, at: datetime) -> None:
+    """The policy says that a failure of this kind ends the campaign."""
+    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
+    if tx.get(db.Campaign, campaign).wanted == "run":
+        tx.move(db.Campaign, campaign, at=at, actor=ACTOR, wanted="stop", reason=f"{job.id} failed: {job.message}")
 
 
 def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> list[str]:

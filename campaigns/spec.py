@@ -22,6 +22,7 @@ from campaigns.dataset import BLOCKS, STATE, Fractions, Layout, Wanted, read_dat
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
+from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
 from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
 from campaigns.tables import MOST
@@ -309,6 +310,7 @@ class Spec(Section):
     optimizer: OptimizerSection = OptimizerSection()
     cost: CostSection = CostSection()
     recipe: RecipeSection = NO_RECIPE
+    failures: FailuresSection = FailuresSection()
 
     @model_validator(mode="before")
     @classmethod

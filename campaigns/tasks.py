@@ -13,6 +13,7 @@ from typing import Any
 
 from campaigns import results
 from campaigns.errors import CampaignError
+from instruments.contract import JobStatus
 from instruments.people import Answer, Entry, Question
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
@@ -111,6 +112,24 @@ def doubt(tx: Transaction, job: db.Job, instrument: str, why: str, at: datetime)
     new_task(tx, "in_doubt", job.id, instrument, [job.sample_id], title, {"text": text, "fields": []}, at)
 
 
+def park(tx: Transaction, job: db.Job, instrument: str, status: JobStatus, at: datetime) -> None:
+    """Ask what shall become of a sample whose step failed, once per job."""
+    if tx.find(db.Task, job_id=job.id, question="parked"):
+        return
+    title = f"{job.sample_id} is parked: {job.step} on {instrument} failed ({status.fault})"
+    text = f"{instrument}, {job.capability}: {status.message}. See to it; then the step is tried again, or the sample is given up."
+    new_task(tx, "parked", job.id, instrument, [job.sample_id], title, {"text": text, "fields": []}, at)
+
+
+def hold(tx: Transaction, instrument: str, reason: str, at: datetime) -> None:
+    """Take an instrument out, unless it is out already."""
+    if tx.find(db.Hold, instrument=instrument, state="active"):
+        return
+    id = f"H-{tx.next_number('H'):04d}"
+    made = db.Hold(id=id, instrument=instrument, mode="hold", reason=reason, placed_by=ACTOR, placed_at=at)
+    tx.add(made, at=at, actor=ACTOR)
+
+
 def answer_of(task: db.Task) -> Answer | None:
     """The answer of a step."""
     if task.state not in ("done", "failed") or task.answered_at is None:
@@ -176,6 +195,9 @@ def respond(
             )
         write(tx, task, answer, happened=happened)
         return settle(tx, task, answer, happened)
+    if task.question == "parked":
+        write(tx, task, answer)
+        return unpark(tx, task, answer)
     if happened is not None:
         raise TaskError(f"{task_id} is a step to be done: --happened and --not-started belong to questions in doubt")
     check_values(task, answer)
@@ -239,6 +261,21 @@ def settle(tx: Transaction, task: db.Task, answer: Answer, happened: bool | None
     return carry_on(tx, job, answer)
 
 
+def unpark(tx: Transaction, task: db.Task, answer: Answer) -> str:
+    """A parked sample tries its step again, or is given up; what follows, in words."""
+    job = tx.get(db.Job, task.job_id)
+    if not answer.done:
+        words = f"{job.step}: given up by {answer.by}" + (f", {answer.note}" if answer.note else "")
+        results.end_experiment(tx, job.experiment_id, "failed", words, answer.at)
+        return f"{job.sample_id} is given up"
+    tx.move(
+        db.Experiment, job.experiment_id, at=answer.at, actor=answer.by, was=["held"],
+        state="running", ended_at=None, outcome="",
+    )  # fmt: skip
+    results.plan_again(tx, job, answer.at)
+    return carry_on(tx, job, answer)
+
+
 def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
     """See that the campaign takes the sample up again."""
     campaign = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id)
@@ -256,5 +293,5 @@ def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
 def open_doubts(tx: Transaction, campaign_id: str) -> list[str]:
     """Samples of this campaign that wait for a person's answer."""
     held = {e.id for e in tx.find(db.Experiment, campaign_id=campaign_id, state="held")}
-    tasks = tx.find(db.Task, question="in_doubt", state="open") if held else []
+    tasks = tx.find(db.Task, question=["in_doubt", "parked"], state="open") if held else []
     return [s for t in tasks for s in t.samples if t.job_id.split("/")[0] in held]

@@ -324,6 +324,8 @@ def show_task(row: Row) -> None:
     if row["question"] == "in_doubt":
         say(f"  it happened:       labctl task done {row['id']} {samples} --happened")
         say(f"  it never began:    labctl task done {row['id']} {samples} --not-started")
+    elif row["question"] == "parked":
+        say(f"  try again:         labctl task done {row['id']} {samples}")
     else:
         say(f"  when it is done:   labctl task done {row['id']} {samples}{values}")
     say(f'  if it went wrong:  labctl task fail {row["id"]} --reason "..."')

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from campaigns.policy import FailuresSection
 from campaigns.toml_file import Fault, FileFaults, check, read
 from campaigns.units import CURRENCIES, UnitError, quantity
 from labctl.finding import DATABASE, fault_of
@@ -182,6 +183,7 @@ class LabFile(Section):
     instruments: dict[InstrumentName, InstrumentSection] = Field(min_length=1)
     stock: dict[str, StockSection] = {}
     engine: EngineSection = EngineSection()
+    failures: FailuresSection = FailuresSection()
 
     @classmethod
     def load(cls, path: Path) -> LabFile:

@@ -255,7 +255,7 @@ class Task(Record):
 
     kind = "task"
     mutable = frozenset({"state", "answer", "answered_by", "answered_at"})
-    question: Literal["step", "in_doubt"]  #: a step that needs hands, or: did it happen?
+    question: Literal["step", "in_doubt", "parked"]  #: a step that needs hands; did it happen? what now?
     job_id: str
     instrument: str  #: name in the lab file
     samples: list[str]  #: ids

@@ -291,7 +291,7 @@ class MeasurementRow(Row, table=True):
 class TaskRow(Row, table=True):
     __tablename__ = "task"
     __table_args__ = (
-        one_of("question", "step", "in_doubt"),
+        one_of("question", "step", "in_doubt", "parked"),
         one_of("state", "open", "done", "failed", "withdrawn"),
         sa.CheckConstraint("state NOT IN ('done', 'failed') OR length(answered_by) > 0", name="answer_has_a_name"),
     )

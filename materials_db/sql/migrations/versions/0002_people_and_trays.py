@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.Column("answer", sa.JSON(), nullable=False),
         sa.Column("answered_by", sa.String(), nullable=False),
         sa.Column("answered_at", sa.String(27), nullable=True),
-        sa.CheckConstraint("question IN ('step', 'in_doubt')", name="question_known"),
+        sa.CheckConstraint("question IN ('step', 'in_doubt', 'parked')", name="question_known"),
         sa.CheckConstraint("state IN ('open', 'done', 'failed', 'withdrawn')", name="state_known"),
         sa.CheckConstraint("state NOT IN ('done', 'failed') OR length(answered_by) > 0", name="answer_has_a_name"),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"]),
