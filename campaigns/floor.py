@@ -16,11 +16,13 @@ from campaigns.engine import Json
 from campaigns.trays import Key, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock
-from instruments.contract import Capability, Fault, JobRequest, JobResult, JobState, JobStatus, SampleAt
+from instruments.contract import Capability, Fault, Health, JobRequest, JobResult, JobState, JobStatus, Mode, SampleAt
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
 
+SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
+SILENT_S = 300.0  #: lab seconds between questions to an instrument that was taken out for its silence
 LEASE_S = 0.5  #: wall seconds between tries to get a lease that another worker still has
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
 
@@ -34,6 +36,8 @@ class Performer(Protocol):
         """Submit (idempotent), wait, fetch. Expected faults are values."""
 
     async def release(self, job_id: str) -> None: ...
+
+    async def health(self) -> Health: ...
 
     async def abort(self, job_id: str, reason: str) -> JobStatus:
         """Break a running job off, in the way its capability declares."""
@@ -71,6 +75,7 @@ class Floor:
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, Any] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)  #: when a silent instrument was asked last
     _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -179,11 +184,21 @@ class Floor:
     ) -> tuple[JobStatus, JobResult | None]:
         """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
         status, result = await self.hosts[instrument].perform(request, fence)
+        silent = 0
         while not status.state.final:
             for job_id in jobs:
                 await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
+            silent = silent + 1 if status.fault is not None else 0
+            if silent == SILENT_TRIES:
+                reason = f"{tasks.SILENT}: {status.message}"
+                await self.transact(tasks.hold, instrument, reason, self.clock.now())
+                self.turns.close({**self.turns.closed, instrument: False})
+            if silent >= SILENT_TRIES and status.state is JobState.NEVER_SEEN:
+                return status.model_copy(update={"state": JobState.NOT_STARTED}), None  # free to go elsewhere
             await asyncio.sleep(self.patience_s)
             status, result = await self.hosts[instrument].perform(request, fence)
+        if silent >= SILENT_TRIES:
+            await self.transact(tasks.release_own, instrument, self.clock.now())
         return status, result
 
     def _finish(
@@ -204,10 +219,17 @@ class Floor:
         )
         if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
             tasks.doubt(tx, job, instrument, status.message, at)
+        if status.fault in tasks.MACHINE_FAULTS:
+            tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
         if answer["verdict"] == "parked":
             tasks.park(tx, job, instrument, status, at)
             if results.policy_of(tx, job, self.failures).action(status.fault) == "ask":
                 tasks.hold(tx, instrument, f"{status.fault}: {status.message}", at)
+        out = bool(tx.find(db.Hold, instrument=instrument, state="active", limit=1))
+        if out:
+            self.turns.closed.setdefault(instrument, False)  # at once: the next try must not come back here
+        if answer["verdict"] == "again" and (out or "next" in tx.get(db.Job, job_id).as_run):
+            answer["released"] = results.release(tx, [instrument], job.experiment_id)
         return answer
 
     # -- trays ------------------------------------------------------------------------------
@@ -286,9 +308,25 @@ class Floor:
         if wishes["stopping"]:
             self.turns.dismiss(wishes["stopping"])
             self.trays.dismiss(wishes["waiting"])
+        for instrument in wishes["silent"]:
+            await self._ask_again(instrument)
         for act, instrument, reason in wishes["abort"]:
-            if instrument in self.hosts and instrument not in self.elsewhere:
+            if instrument in self.ours:
                 await self.hosts[instrument].abort(act, reason)
+
+    async def _ask_again(self, instrument: str) -> None:
+        """An instrument that was taken out for its silence comes back by itself when it answers."""
+        now = self.clock.monotonic()
+        if instrument not in self.ours or now < self._asked.get(instrument, 0.0) + SILENT_S:
+            return
+        self._asked[instrument] = now
+        if (await self.hosts[instrument].health()).mode is not Mode.OFFLINE:
+            await self.transact(tasks.release_own, instrument, self.clock.now())
+
+    @property
+    def ours(self) -> set[str]:
+        """Instruments whose cables we hold."""
+        return set(self.hosts) - set(self.elsewhere)
 
 
 def share(status: JobStatus, result: JobResult | None, sample: str) -> tuple[JobStatus, JobResult | None]:

@@ -19,6 +19,7 @@ from materials_db import records as db
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
+SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
 FINAL = ("done", "failed", "aborted", "in_doubt")
 STATE = {
     "done": "done", "again": "failed", "failed": "failed", "held": "in_doubt", "parked": "failed", "aborted": "aborted",
@@ -108,13 +109,13 @@ def tell(tx: Transaction, job_id: str, message: str, at: datetime) -> None:
 def answer(tx: Transaction, job: db.Job) -> Json:
     """What `finish` said of a job that had ended before a crash, or by a commit whose answer was lost."""
     released = [lease.instrument for lease in tx.leases() if lease.holder != job.experiment_id]
+    later = tx.find(db.Job, id=next_attempt_id(job))
+    if later:
+        return {"verdict": "again", "job": later[0].id, "released": released}
     if job.state == "done":
         return {"verdict": "done", "released": released}
     if job.state == "in_doubt":
         return {"verdict": "held", "released": released}
-    later = tx.find(db.Job, id=next_attempt_id(job))
-    if later:
-        return {"verdict": "again", "job": later[0].id, "released": released}
     if tx.get(db.Experiment, job.experiment_id).state == "held":
         return {"verdict": "held", "released": released}
     return {"verdict": "aborted" if job.state == "aborted" else "failed", "released": released}
@@ -185,7 +186,8 @@ def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> l
     names = [s["name"] for s in steps]
     after = names[names.index(job.step) + 1 :]
     if after:
-        tx.move(db.Job, f"{job.experiment_id}/{after[0]}", at=at, actor=ACTOR, was=["planned"], state="queued")
+        tries = tx.find(db.Job, experiment_id=job.experiment_id, step=after[0])
+        tx.move(db.Job, max(tries, key=lambda j: j.attempt).id, at=at, actor=ACTOR, was=["planned"], state="queued")
         return release(tx, step["releases"], job.experiment_id)
     end_experiment(tx, job.experiment_id, "done", "", at)
     return release_all(tx, job.experiment_id)
@@ -302,6 +304,7 @@ def wishes(tx: Transaction) -> dict[str, Any]:
     return {
         "priority": {c.id: c.priority for c in campaigns.values()},
         "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
+        "silent": [h.instrument for h in holds if h.placed_by == ACTOR and h.reason.startswith(SILENT)],
         "stopping": ids,
         "waiting": [job.id for job in waiting],
         "abort": [a for c in stopping if campaigns[c].abort for a in acts_to_abort(tx, campaigns[c])],
@@ -326,13 +329,30 @@ def next_attempt_id(job: db.Job) -> str:
     return f"{job.experiment_id}/{job.step}.{job.attempt + 1}"
 
 
-def plan_again(tx: Transaction, job: db.Job, at: datetime) -> str:
+def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
+    """Plan a step again that a person has freed; where it needs an instrument that an earlier step held, from there."""
+    experiment = tx.get(db.Experiment, job.experiment_id)
+    steps = [s["name"] for s in experiment.plan["steps"]]
+    held = {s["name"]: s.get("hold_until") for s in tx.get(db.Recipe, experiment.recipe_id).steps}
+    place = steps.index(job.step)
+    first = next((i for i, name in enumerate(steps[:place]) if covers(steps, held[name], place)), place)
+    for i, name in enumerate(steps[first : place + 1]):
+        last = max(tx.find(db.Job, experiment_id=job.experiment_id, step=name), key=lambda j: j.attempt)
+        plan_again(tx, last, at, state="planned" if i else "queued")
+
+
+def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:
+    """Whether an instrument that is held until that step is needed at this place."""
+    return hold_until is not None and steps.index(hold_until) >= place
+
+
+def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued") -> str:
     """Write down one more try of this step; its id."""
     id = next_attempt_id(job)
     run = f"R-{tx.next_number('R'):05d}"
     fresh = job.model_copy(
         update={
-            "id": id, "run": run, "attempt": job.attempt + 1, "state": "queued", "queued_at": at, "instrument_id": None,
+            "id": id, "run": run, "attempt": job.attempt + 1, "state": state, "queued_at": at, "instrument_id": None,
             "fault": None, "message": "", "device_run_id": None, "as_run": {}, "started_at": None, "ended_at": None, "due_at": None,
             "tray": None,
         }

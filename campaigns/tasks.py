@@ -13,12 +13,18 @@ from typing import Any
 
 from campaigns import results
 from campaigns.errors import CampaignError
-from instruments.contract import JobStatus
+from instruments.contract import Fault, JobStatus
 from instruments.people import Answer, Entry, Question
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
 
 ACTOR = "labctl"
+SILENT = results.SILENT
+SICK, SICK_OF = 3, 5  #: so many machine faults of so many jobs take an instrument out
+#: Faults that say something about a machine, and nothing about the material.
+MACHINE_FAULTS = {
+    Fault.TRANSPORT, Fault.TIMEOUT, Fault.BAD_REPLY, Fault.INTERLOCK, Fault.JAM, Fault.DRIFT, Fault.UNKNOWN,
+}  # fmt: skip
 Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -128,6 +134,25 @@ def hold(tx: Transaction, instrument: str, reason: str, at: datetime) -> None:
     id = f"H-{tx.next_number('H'):04d}"
     made = db.Hold(id=id, instrument=instrument, mode="hold", reason=reason, placed_by=ACTOR, placed_at=at)
     tx.add(made, at=at, actor=ACTOR)
+
+
+def release_own(tx: Transaction, instrument: str, at: datetime) -> None:
+    """It answers again: what labctl itself has held for its silence is free."""
+    for own in tx.find(db.Hold, instrument=instrument, state="active", placed_by=ACTOR):
+        if own.reason.startswith(SILENT):
+            tx.move(
+                db.Hold, own.id, at=at, actor=ACTOR, was=["active"], state="released", released_by=ACTOR, released_at=at
+            )
+
+
+def hold_if_sick(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
+    """Take an instrument out whose jobs keep failing for reasons of its own."""
+    holds = tx.find(db.Hold, instrument=instrument, state="released", order="released_at", newest_first=True, limit=1)
+    since = holds[0].released_at if holds else None
+    last = tx.find(db.Job, instrument_id=instrument_id, order="ended_at", newest_first=True, limit=SICK_OF)
+    faults = [j.fault for j in last if j.fault in MACHINE_FAULTS and (since is None or (j.ended_at or at) > since)]
+    if len(faults) >= SICK:
+        hold(tx, instrument, f"{len(faults)} of its last {len(last)} jobs failed: {', '.join(map(str, faults))}", at)
 
 
 def answer_of(task: db.Task) -> Answer | None:
@@ -257,7 +282,7 @@ def settle(tx: Transaction, task: db.Task, answer: Answer, happened: bool | None
     if happened:
         results.go_on(tx, *results.job_and_step(tx, job.id), at)
     else:
-        results.plan_again(tx, job, at)
+        results.from_the_hold(tx, job, at)
     return carry_on(tx, job, answer)
 
 
@@ -272,7 +297,7 @@ def unpark(tx: Transaction, task: db.Task, answer: Answer) -> str:
         db.Experiment, job.experiment_id, at=answer.at, actor=answer.by, was=["held"],
         state="running", ended_at=None, outcome="",
     )  # fmt: skip
-    results.plan_again(tx, job, answer.at)
+    results.from_the_hold(tx, job, answer.at)
     return carry_on(tx, job, answer)
 
 

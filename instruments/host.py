@@ -32,6 +32,7 @@ from instruments.contract import (
 )
 from instruments.crashpoint import crashpoint
 from instruments.errors import Fenced, InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
+from instruments.guard import Guard
 from instruments.journal import Entry, Journal
 
 BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
@@ -63,6 +64,7 @@ class Host:
     ) -> None:
         self.instrument_id = instrument_id
         self.driver = driver
+        self.guarded: Any = Guard(driver)
         self.journal = journal
         self.clock = clock
         self.simulated = simulated
@@ -82,8 +84,8 @@ class Host:
 
     async def health(self) -> Health:
         try:
-            identity = await self.driver.identity()
-            mode, message, consumables = await self.driver.health()
+            identity = await self.guarded.identity()
+            mode, message, consumables = await self.guarded.health()
         except InstrumentError as error:
             return Health(mode=Mode.OFFLINE, at=self.clock.now(), message=str(error))
         if self.held_by is not None:
@@ -97,7 +99,7 @@ class Host:
         elif verb in ("release_hold", "leave_maintenance"):
             self.held_by = None
         elif verb == "safe_stop":
-            await self.driver.abort("")
+            await self.guarded.abort("")
         else:
             raise ValueError(f"{verb!r} is none of hold, release_hold, enter_maintenance, leave_maintenance, safe_stop")
         return await self.health()
@@ -160,7 +162,7 @@ class Host:
         try:
             if waits := await self._not_ready():
                 return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, message=waits)
-            mark = await self.driver.mark()
+            mark = await self.guarded.mark()
         except TransportError as error:
             return JobStatus(job_id=request.job_id, state=JobState.NEVER_SEEN, fault=error.fault, message=str(error))
         self.journal.intent(request, mark, self.clock.now())
@@ -171,13 +173,13 @@ class Host:
         """Why the device takes no work at this moment; empty when it does."""
         if self.held_by is not None:
             return f"held by {self.held_by}"
-        mode, message, _ = await self.driver.health()
+        mode, message, _ = await self.guarded.health()
         return "" if mode in READY else f"{mode.value} {message}".strip()
 
     async def _send(self, request: JobRequest, params: Params) -> JobStatus:
         """START. An answer that was lost is looked for, not guessed."""
         try:
-            run = await self.driver.start(request, params)
+            run = await self.guarded.start(request, params)
         except TransportError as error:
             entry = self._entry(request.job_id)
             entry = await self._reconcile(entry, why=str(error), fault=error.fault)
@@ -196,7 +198,7 @@ class Host:
         """The intent is on record; did the act begin? Ask the device."""
         job_id = entry.request.job_id
         try:
-            found = await self.driver.find(entry.request, self.params(entry.request), entry.mark)
+            found = await self.guarded.find(entry.request, self.params(entry.request), entry.mark)
         except TransportError:
             return self._entry(job_id)  # still unknown; asked again at the next look
         if isinstance(found, Found):
@@ -227,7 +229,7 @@ class Host:
                 return entry.status()
             assert entry.run_id is not None
             try:
-                return await self._after(entry, await self.driver.poll(entry.run_id))
+                return await self._after(entry, await self.guarded.poll(entry.run_id))
             except TransportError as error:
                 return entry.status(message=str(error), fault=error.fault)
 
@@ -246,7 +248,7 @@ class Host:
     async def _fetch(self, entry: Entry, run: Run) -> JobStatus:
         job_id = entry.request.job_id
         try:
-            result = await self.driver.fetch(entry.request, self.params(entry.request), run.run_id)
+            result = await self.guarded.fetch(entry.request, self.params(entry.request), run.run_id)
         except TransportError as error:
             return entry.status(message=str(error), fault=error.fault)
         except InvalidMeasurement as error:
@@ -277,8 +279,8 @@ class Host:
             if entry is None or entry.state is not JobState.RUNNING or entry.run_id is None:
                 return entry.status() if entry else JobStatus(job_id=job_id, state=JobState.NEVER_SEEN)
             try:
-                await self.driver.abort(entry.run_id)
-                run = await self.driver.poll(entry.run_id)
+                await self.guarded.abort(entry.run_id)
+                run = await self.guarded.poll(entry.run_id)
             except InstrumentError as error:
                 return entry.status(message=f"not aborted: {error}", fault=error.fault)
             if run.state is RunState.ABORTED:

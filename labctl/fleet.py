@@ -15,7 +15,7 @@ from materials_db.records import Worker
 
 if TYPE_CHECKING:
     from campaigns.floor import Performer
-    from instruments.contract import Capability, JobRequest, JobResult, JobStatus
+    from instruments.contract import Capability, Health, JobRequest, JobResult, JobStatus
     from labctl.wiring import Lab
     from materials_db.store import Transaction
 
@@ -131,6 +131,9 @@ class Far:
 
     async def release(self, job_id: str) -> None:
         raise AssertionError("jobs of another host are released by that host")
+
+    async def health(self) -> Health:
+        raise AssertionError("instruments of another host are asked by that host")
 
     async def abort(self, job_id: str, reason: str) -> JobStatus:
         raise AssertionError("jobs of another host are broken off by that host")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,9 +46,19 @@ def live(work: Coroutine[Any, Any, T]) -> T:
 class VirtualLab:
     """The lab of the electrolyte template in one process. Make it inside a running virtual loop."""
 
-    def __init__(self, *, seed: int = 1, faults: str = "none", optimizer: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        faults: str = "none",
+        optimizer: Callable[..., Any] | None = None,
+        twins: Mapping[str, str] | None = None,
+    ) -> None:
         self.clock = LoopClock(ORIGIN)
         self.file = LabFile.load(TEMPLATE / "labctl.toml")
+        known = self.file.instruments  #: `twins`: further instruments, each like one that the template has
+        more = {name: known[like] for name, like in (twins or {}).items()}
+        self.file = self.file.model_copy(update={"instruments": {**known, **more}})
         memory = MachineMemory(":memory:", full_sync=False)
         world = World(clock=self.clock, memory=memory, seed=seed, rates=dict(PROFILES[faults]))
         self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES)

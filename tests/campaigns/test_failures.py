@@ -1,0 +1,261 @@
+"""What follows from failures, by their class; and that one sick instrument harms no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from campaigns import tasks
+from campaigns.bench import segment_id
+from campaigns.engines.inline import InlineEngine
+from campaigns.loop import workflows
+from campaigns.policy import DEFAULT, FailuresSection, Policy
+from instruments.contract import Fault
+from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost
+from instruments.guard import DriverBroken, Guard
+from instruments.people import Answer
+from materials_db import records as db
+from tests.virtual_lab import VirtualLab, campaign, live
+
+LABS: list[VirtualLab] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_labs() -> Iterator[None]:
+    yield
+    while LABS:
+        LABS.pop().close()
+
+
+def virtual_lab(**twins: str) -> VirtualLab:
+    LABS.append(VirtualLab(twins={name.replace("_", "-"): like for name, like in twins.items()}))
+    return LABS[-1]
+
+
+async def run(lab: VirtualLab, answer: bool = False, spoil: Callable[[], None] = lambda: None, **changes: Any) -> str:
+    """A campaign to its end, as a worker serves it; its id.
+
+    With `answer` a person says yes to every question; `spoil` is called when all instruments have answered once.
+    """
+    bench = await lab.bench()
+    spoil()
+    engine = InlineEngine(workflows(bench), lab.store, lab.record)
+    await engine.open()
+    id = lab.launch(campaign(**{"optimizer": {"name": "random", "in_flight": 2}, **changes}))
+    with lab.store.transaction() as tx:
+        segment = segment_id(tx, id)
+    await engine.submit("campaign", segment, id, [])
+    while await engine.under_way(""):
+        await bench.look()
+        if answer:
+            say_yes(lab)
+        await lab.clock.sleep(60)
+    await engine.close()
+    errors = [ended.error for ended in lab.record.ended.values() if ended.error]
+    assert not errors, errors
+    return id
+
+
+def say_yes(lab: VirtualLab) -> None:
+    with lab.store.transaction() as tx:
+        for task in tx.find(db.Task, state="open"):
+            tasks.respond(tx, task.id, Answer(by="Ada", at=lab.clock.now(), done=True))
+        for held in tx.find(db.Hold, state="active"):
+            tx.move(db.Hold, held.id, at=lab.clock.now(), actor="Ada", state="released", released_by="Ada")
+
+
+def found(lab: VirtualLab, kind: type[Any], **equal: Any) -> list[Any]:
+    with lab.store.transaction() as tx:
+        return list(tx.find(kind, **equal))
+
+
+def breaks(lab: VirtualLab, name: str, method: str, error: Exception, *, times: int = 10**9) -> None:
+    """The driver of an instrument raises, so often, whenever that method is called."""
+    driver, left = lab.hosts[name].driver, [times]
+    sound = getattr(driver, method)
+
+    async def broken(*args: Any) -> Any:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+        return await sound(*args)
+
+    setattr(driver, method, broken)
+
+
+def test_every_fault_has_an_action_and_the_campaign_goes_before_the_lab() -> None:
+    assert set(DEFAULT) == set(Fault)
+    assert {f.value for f in Fault} | {"attempts"} == set(FailuresSection.model_fields)
+    policy = Policy({"jam": "ask", "attempts": 5}, {"jam": "stop", "interlock": "park"})
+    assert [policy.action(f) for f in (Fault.JAM, Fault.INTERLOCK, Fault.TIMEOUT, None)] == [
+        "ask",
+        "park",
+        "retry",
+        "retry",
+    ]
+    assert (policy.attempts, Policy().attempts) == (5, 3)
+
+
+INVALID = InvalidMeasurement("a bubble in the cell")
+
+
+@pytest.mark.parametrize(
+    ("action", "states", "asked", "held"),
+    [
+        ("fail", ["failed", "done", "done"], 0, 0),
+        ("retry", ["done", "done", "done"], 0, 0),
+        ("park", ["done", "done", "done"], 1, 0),
+        ("ask", ["done", "done", "done"], 1, 1),
+        ("stop", ["failed", "aborted"], 0, 0),
+    ],
+)
+def test_a_failed_measurement_has_the_consequence_that_the_file_states(
+    action: str, states: list[str], asked: int, held: int
+) -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        breaks(lab, "analyser-1", "fetch", INVALID, times=1)
+        id = await run(lab, answer=True, budget={"experiments": 3}, failures={"measurement_invalid": action})
+        experiments = found(lab, db.Experiment, campaign_id=id, order="number")
+        assert [e.state for e in experiments if e.state != "aborted" or action == "stop"] == states
+        assert len(found(lab, db.Task, question="parked")) == asked
+        assert len(found(lab, db.Hold)) == held
+        assert found(lab, db.Campaign)[0].state == ("stopped" if action == "stop" else "done")
+
+    live(work())
+
+
+def test_the_next_try_is_made_on_another_instrument() -> None:
+    async def work() -> None:
+        lab = virtual_lab(analyser_2="analyser-1")
+        breaks(lab, "analyser-1", "fetch", INVALID)
+        await run(lab, budget={"experiments": 3}, failures={"measurement_invalid": "other"})
+        again = [j for j in found(lab, db.Job, step="measure", state="done") if j.attempt > 1]
+        assert again
+        with lab.store.transaction() as tx:
+            assert {tx.get(db.Instrument, j.instrument_id).name for j in again} == {"analyser-2"}
+        assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+
+    live(work())
+
+
+def test_an_instrument_that_does_not_answer_is_taken_out_and_comes_back_by_itself() -> None:
+    async def work() -> None:
+        lab = virtual_lab(doser_2="doser-1")
+        doser = lab.hosts["doser-1"].driver
+        bench = await lab.bench()
+        engine = InlineEngine(workflows(bench), lab.store, lab.record)
+        await engine.open()
+        id = lab.launch(campaign(budget={"experiments": 12}, optimizer={"name": "random", "in_flight": 2}))
+        with lab.store.transaction() as tx:
+            segment = segment_id(tx, id)
+        whole = {m: getattr(doser, m) for m in ("identity", "health", "mark", "poll")}
+
+        async def dead(*_: Any) -> Any:
+            raise LinkLost("connection refused")
+
+        for method in whole:
+            setattr(doser, method, dead)
+        await engine.submit("campaign", segment, id, [])
+        while not found(lab, db.Hold):
+            await lab.clock.sleep(60)
+        (hold,) = found(lab, db.Hold)
+        assert (hold.instrument, hold.placed_by, hold.reason[:15]) == ("doser-1", "labctl", "does not answer")
+        while len(found(lab, db.Experiment, state="done")) < 6:
+            await bench.look()
+            await lab.clock.sleep(60)
+        for method, sound in whole.items():
+            setattr(doser, method, sound)
+        while await engine.under_way(""):
+            await bench.look()
+            await lab.clock.sleep(60)
+        assert found(lab, db.Hold)[0].state == "released"
+        with lab.store.transaction() as tx:
+            by = Counter(tx.get(db.Instrument, j.instrument_id).name for j in tx.find(db.Job, step="mix", state="done"))
+        assert by["doser-1"] >= 1
+        assert by["doser-2"] >= 6
+        assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+        await engine.close()
+
+    live(work())
+
+
+def test_an_instrument_whose_jobs_keep_failing_is_taken_out() -> None:
+    async def work() -> None:
+        lab = virtual_lab(analyser_2="analyser-1")
+        error = DeviceRefused("cable loose")
+        error.fault = Fault.JAM
+        breaks(lab, "analyser-1", "start", error)
+        await run(lab, budget={"experiments": 10}, failures={"jam": "other"})
+        (hold,) = found(lab, db.Hold)
+        assert (hold.instrument, "jobs failed: jam" in hold.reason) == ("analyser-1", True)
+        assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+
+    live(work())
+
+
+class Broken:
+    """A driver that a third party wrote on a bad day."""
+
+    async def hangs(self) -> None:
+        await asyncio.sleep(10**9)
+
+    async def raises(self) -> None:
+        raise RuntimeError("list index out of range")
+
+    async def exits(self) -> None:
+        raise SystemExit(3)
+
+    async def refuses(self) -> None:
+        raise DeviceRefused("no")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("hangs", "did not come back"), ("raises", "list index"), ("exits", "3")]
+)
+def test_what_a_driver_does_wrong_is_a_fault_of_its_instrument(method: str, words: str) -> None:
+    async def work() -> None:
+        with pytest.raises(DriverBroken, match=words):
+            await getattr(Guard(Broken()), method)()
+        with pytest.raises(DeviceRefused):
+            await Guard(Broken()).refuses()
+
+    live(work())
+
+
+@pytest.mark.parametrize("how", ["hangs", "raises"])
+def test_one_sick_driver_leaves_the_others_their_throughput(how: str) -> None:
+    """Two dosers of which one is sick do at least 95 % of what the sound one does alone."""
+
+    async def alone() -> float:
+        lab = virtual_lab()
+        await run(lab, budget={"experiments": 40})
+        return lab.clock.monotonic()
+
+    async def beside_a_sick_one() -> float:
+        lab = virtual_lab(doser_2="doser-1")
+
+        def spoil() -> None:
+            for method in ("mark", "start", "poll", "health", "find"):
+                if how == "raises":
+                    breaks(lab, "doser-2", method, RuntimeError("list index out of range"))
+                else:
+                    hang(lab, "doser-2", method)
+
+        await run(lab, spoil=spoil, budget={"experiments": 40})
+        assert found(lab, db.Hold)[0].instrument == "doser-2"
+        assert not [e.outcome for e in found(lab, db.Experiment) if "doser" in e.outcome]
+        return lab.clock.monotonic()
+
+    assert live(beside_a_sick_one()) <= live(alone()) / 0.95
+
+
+def hang(lab: VirtualLab, name: str, method: str) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.sleep(10**9)
+
+    setattr(lab.hosts[name].driver, method, never)
