@@ -54,7 +54,7 @@ INVALID = {0x7FFF, 0x8000}  #: what a register holds when there is no measuremen
 FROM_THE_MIDDLE = (4, 5, 3, 6, 2, 7, 1, 8)  #: places in the order in which they are filled: the edges are coldest
 ALARM_ABOVE_K, BAND_K = 15.0, 10.0  #: the controller's own trip above the set-point; what we still call "held"
 UNIFORMITY_K = 10.0 / math.sqrt(3.0)  #: the tray is within +-10 K (AMS 2750, class 4 is 10 K), taken as rectangular
-ENDED = {1: "complete", 2: "reset"}
+ENDED_WELL, ENDED_WITH_FAULT = 1, 10  #: how a run ended; a fault's code is added to the latter
 
 
 class HeatTreatment(Params):
@@ -272,13 +272,13 @@ class Furnace:
         """The newest run, by all that can be seen of it."""
         run_id = str(seen.count)
         program = await self._get(PROGRAM, 8 + 8 * SEGMENTS)
-        if seen.ended >= 10:
-            fault = FAULTS.get(seen.ended - 10, Fault.UNKNOWN)
-            message = FAULT_WORDS.get(seen.ended - 10, f"fault {seen.ended - 10}")
+        if seen.ended >= ENDED_WITH_FAULT:
+            code = seen.ended - ENDED_WITH_FAULT
+            fault, message = FAULTS.get(code, Fault.UNKNOWN), FAULT_WORDS.get(code, f"fault {code}")
             return Run(run_id=run_id, state=RunState.FAILED, fault=fault, message=message)
         if why := interfered(seen, program):
             return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.OPERATOR, message=why)
-        if seen.status == COMPLETE:
+        if seen.ended == ENDED_WELL:
             return await self.completed(seen, program)
         if seen.status == RESET:
             message = "the program was reset"
@@ -379,10 +379,10 @@ def interfered(seen: Seen, program: Sequence[int]) -> str:
     """Whose hand was on it, if any; empty when the controller does what it was told."""
     if checksum(program) != seen.sum:
         return "the program in the controller is not the one that was started: someone has changed it"
-    if seen.manual:
-        return "the furnace was switched to manual at the front panel"
     if seen.status not in (RUNNING, HOLDBACK) or not 1 <= seen.segment <= SEGMENTS:
         return ""
+    if seen.manual:
+        return "the furnace was switched to manual at the front panel"
     goal = goal_of(program, seen.segment)
     if abs(signed(seen.target) - signed(goal)) > 1:
         wanted, found = seen.scale.celsius(goal, "set-point"), seen.scale.celsius(seen.target, "set-point")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -85,7 +86,7 @@ class TrayFurnace(Machine):
             Block(13, 2, lambda: self.alarms, self._writer("alarms")),
             Block(23, 1, lambda: [self.status()], self._command),
             Block(56, 1, lambda: [self._segment()]),
-            Block(122, 3, lambda: [0x2480, *two(sum(self.name.encode()))]),
+            Block(122, 3, lambda: [0x2480, *two(zlib.crc32(self.name.encode()))]),
             Block(133, 3, self._statistics),
             Block(258, 1, lambda: [int(self._broken())]),
             Block(273, 1, lambda: [int(self.mode_override == "LOCAL")]),
@@ -359,7 +360,7 @@ class TrayFurnace(Machine):
     def _came_out(self) -> int:
         """Bit i is set when a piece came out of place i + 1."""
         run = self.newest()
-        if run is None or self.status() != COMPLETE:
+        if run is None or self._end() != 1:
             return 0
         lost = run.program["lost"]
         return sum(1 << (int(place) - 1) for place, sample in run.program["tray"].items() if sample not in lost)

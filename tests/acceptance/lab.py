@@ -21,6 +21,7 @@ class LabFolder:
     """A lab made by `labctl init`, and the simulator behind it."""
 
     folder: Path
+    kind: str = "electrolyte"
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
@@ -33,15 +34,21 @@ class LabFolder:
         seed: int = 1,
         faults: str = "none",
         database: str = "",
+        kind: str = "electrolyte",
     ) -> LabFolder:
-        """A fresh electrolyte lab with a small and fast campaign; without a `database` on the SQLite file."""
-        subprocess.run([*LABCTL, "init", str(folder), "--lab", "electrolyte"], check=True, capture_output=True)
-        lab = cls(folder)
+        """A fresh lab with a small and fast campaign; without a `database` on the SQLite file."""
+        subprocess.run([*LABCTL, "init", str(folder), "--lab", kind], check=True, capture_output=True)
+        lab = cls(folder, kind)
         lab.edit("labctl.toml", {"speed": f"{speed:g}", "faults": f'"{faults}"'})
         if database:
             lab.keep_data_at(database)
-        lab.edit("campaigns/conductivity.toml", {"experiments": str(experiments), "seed": str(seed)})
+        lab.edit(lab.campaign, {"experiments": str(experiments), "seed": str(seed)})
         return lab
+
+    @property
+    def campaign(self) -> str:
+        """The file of its campaign."""
+        return f"campaigns/{'hardness' if self.kind == 'alloy' else 'conductivity'}.toml"
 
     def keep_data_at(self, database: str) -> None:
         """The one line of the lab file that says where the data are."""
