@@ -11,12 +11,14 @@ import asyncio
 import fcntl
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from campaigns.errors import trouble
 from instruments import crashpoint
 from labctl import registration, wiring
 from labctl.wiring import ACTOR, Lab
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from materials_db.store import Transaction
 
 LOOK_S = 0.3  #: wall seconds between looks for campaigns to adopt
+AGAIN_S = 2.0  #: wall seconds of rest after disk or database failed
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +77,7 @@ class Worker:
     error: Exception | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _said: str = ""  #: the newest warning
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
     def start(self) -> None:
@@ -99,14 +103,37 @@ class Worker:
         log_to(self.lab)
         crashpoint.arm(os.environ.get(crashpoint.VARIABLE))
         try:
-            asyncio.run(self._serve())
+            asyncio.run(self._serve_on())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
             self.error = error
         finally:
             self.ready.set()
             self.lock.release()
 
-    async def _serve(self) -> None:
+    async def _serve_on(self) -> None:
+        """Serve; where disk or database fail, let go of everything, wait, and begin again as after a crash."""
+        while True:
+            try:
+                found = await self._serve()
+            except trouble() as error:
+                if not self.ready.is_set():
+                    raise
+                found = error
+            if found is None or self._stop.is_set():
+                return
+            self._announce(found)
+            await asyncio.sleep(AGAIN_S)
+
+    def _announce(self, found: Exception) -> None:
+        """Say once what the trouble is."""
+        words = f"disk or database fail: {getattr(found, 'orig', None) or found}"
+        log.error(words)
+        if words != self._said:
+            print(f"warning: {words}; nothing is lost, trying again every {AGAIN_S:g} s", file=sys.stderr, flush=True)
+        self._said = words
+
+    async def _serve(self) -> Exception | None:
+        """Serve until no campaign is running or somebody says stop; what disk or database said if they failed."""
         lab = self.lab
         clock = await asyncio.to_thread(lab.clock)
         hosts = await asyncio.to_thread(lab.hosts, clock)
@@ -122,11 +149,12 @@ class Worker:
             if await bench.transact(any_model):
                 threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
-                while not self._stop.is_set() and await self._adopt(engine, bench):
+                while not (self._stop.is_set() or engine.trouble) and await self._adopt(engine, bench):
                     await asyncio.to_thread(lab.keep_machines)
                     await asyncio.sleep(LOOK_S)
             finally:
                 await engine.close()
+            return engine.trouble
         finally:
             for host in hosts.values():
                 await host.close()
@@ -161,6 +189,7 @@ def log_to(lab: Lab) -> None:
     handler = logging.FileHandler(lab.state / "labctl.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.setLevel(logging.WARNING)
+    handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk must not fill the terminal
     for name in ("dbos", "labctl"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

@@ -168,6 +168,7 @@ NEEDED = [
     "labctl.live", "labctl.worker", "materials_db.sql.store", "pint", "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
 ]  # fmt: skip
 
+
 @cache
 def warm() -> ForkServerContext:
     """A process that has imported all, from which workers are forked."""
