@@ -6,6 +6,13 @@ CampaignError
 └── BudgetError          nothing may be started within the limits
 """
 
+from __future__ import annotations
+
+import sys
+
+#: By module, what is raised where the disk or the database is at fault.
+TROUBLE = {"sqlite3": ("OperationalError",), "sqlalchemy.exc": ("OperationalError", "InterfaceError")}
+
 
 class CampaignError(Exception):
     """The campaign cannot go on as written."""
@@ -27,3 +34,15 @@ class RecipeError(CampaignError, ValueError):
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
         self.key = key
+
+
+def trouble() -> tuple[type[Exception], ...]:
+    """What a disk that fails or is full raises, and a database that cannot be reached: to be waited out.
+
+    Of libraries, only those that this process has imported: no other can have raised anything.
+    """
+    found: list[type[Exception]] = [OSError]
+    for module, names in TROUBLE.items():
+        if module in sys.modules:
+            found += [getattr(sys.modules[module], name) for name in names]
+    return tuple(found)

@@ -91,14 +91,14 @@ def roots() -> tuple[type[Exception], ...]:
     from typer._click.exceptions import ClickException
     from typer.exceptions import Abort, Exit
 
-    from campaigns.errors import CampaignError
+    from campaigns.errors import CampaignError, trouble
     from campaigns.toml_file import FileFaults
     from campaigns.units import UnitError
     from instruments.errors import InstrumentError
     from materials_db.errors import MaterialsDBError
 
     return (
-        LabError, FileFaults, CampaignError, UnitError, InstrumentError, MaterialsDBError, ClickException, Abort, Exit,
+        LabError, FileFaults, CampaignError, UnitError, InstrumentError, MaterialsDBError, ClickException, Abort, Exit, *trouble(),
     )  # fmt: skip
 
 
@@ -115,6 +115,7 @@ class Report:
 
 def report(error: Exception) -> Report:
     """What to say about an error."""
+    from campaigns.errors import trouble
     from campaigns.toml_file import FileFaults
     from instruments.errors import InstrumentError, OutOfLimits, TransportError
     from materials_db import errors as db
@@ -139,6 +140,11 @@ def report(error: Exception) -> Report:
     for kind, code, status, hint in kinds:
         if isinstance(error, kind):
             return Report(code, status, str(error), (), hint)
+    if isinstance(error, trouble()):
+        said = f"disk or database fail: {getattr(error, 'orig', None) or error}"
+        return Report(
+            "LAB-0303", 1, said, (), "see to disk space and database, then type the same again: nothing is lost"
+        )
     return Report("LAB-0200", 2, str(error))
 
 

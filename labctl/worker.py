@@ -12,12 +12,14 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.errors import trouble
 from instruments import crashpoint
 from labctl import fleet, registration, stopping, wiring
 from labctl.labfile import MAIN
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.3  #: wall seconds between looks for campaigns to adopt
 BEAT_S = 3.0  #: wall seconds between two signs of life
+AGAIN_S = 2.0  #: wall seconds of rest after disk or database failed
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,7 @@ class Worker:
     _thread: threading.Thread | None = None
     _control: Locks = field(default_factory=Locks)
     _in_control: bool = False
+    _said: str = ""  #: the newest warning
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
     def start(self) -> None:
@@ -78,14 +82,37 @@ class Worker:
         wiring.return_large_blocks()
         crashpoint.arm(os.environ.get(crashpoint.VARIABLE))
         try:
-            asyncio.run(self._serve())
+            asyncio.run(self._serve_on())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
             self.error = error
         finally:
             self.ready.set()
             self.lock.release()
 
-    async def _serve(self) -> None:
+    async def _serve_on(self) -> None:
+        """Serve; where disk or database fail, let go of everything, wait, and begin again as after a crash."""
+        while True:
+            try:
+                found = await self._serve()
+            except trouble() as error:
+                if not self.ready.is_set():
+                    raise
+                found = error
+            if found is None or self._stop.is_set():
+                return
+            self._announce(found)
+            await asyncio.sleep(AGAIN_S)
+
+    def _announce(self, found: Exception) -> None:
+        """Say once what the trouble is."""
+        words = f"disk or database fail: {getattr(found, 'orig', None) or found}"
+        log.error(words)
+        if words != self._said:
+            print(f"warning: {words}; nothing is lost, trying again every {AGAIN_S:g} s", file=sys.stderr, flush=True)
+        self._said = words
+
+    async def _serve(self) -> Exception | None:
+        """Serve until no campaign is running or somebody says stop; what disk or database said if they failed."""
         lab, host = self.lab, self.host
         me = await asyncio.to_thread(fleet.introduce, lab, host)
         await asyncio.to_thread(fleet.enlist, lab, me)
@@ -108,6 +135,7 @@ class Worker:
             finally:
                 watch.cancel()
                 await engine.close()
+            return engine.trouble
         finally:
             self._control.release()
             for driven in hosts.values():
@@ -117,7 +145,7 @@ class Worker:
         """Serve until there is nothing to do, or somebody says stop, or another has our place."""
         self._control, due = control_lock(self.lab), 0.0
         self._in_control = not self.lab.on_server
-        while not self._stop.is_set() and await self._still_ours():
+        while not (self._stop.is_set() or engine.trouble) and await self._still_ours():
             await self._seek_control(engine, bench)
             running = await bench.transact(running_campaigns)
             if self._in_control:
@@ -185,6 +213,7 @@ def log_to(lab: Lab) -> None:
     handler = logging.FileHandler(lab.state / "labctl.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.setLevel(logging.WARNING)
+    handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk must not fill the terminal
     for name in ("dbos", "labctl"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

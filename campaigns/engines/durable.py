@@ -12,16 +12,18 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from dbos import DBOS, Serializer, SetWorkflowID, SQLAlchemyDatasource
 
 from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
+from campaigns.errors import trouble
 from materials_db.store import Transaction
 
+T = TypeVar("T")
 APP = "labctl"
 VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no longer be replayed
 UNENDED = ["PENDING", "ENQUEUED", "DELAYED"]
@@ -34,6 +36,8 @@ class JsonSerializer(Serializer):
     """JSON only: what is in the database is data, never code."""
 
     def serialize(self, data: Any) -> str:
+        if isinstance(data, trouble()):
+            raise data  # a disk that was full for a moment must not stand in the record as the step's end
         if isinstance(data, BaseException):
             data = {"error": f"{type(data).__name__}: {data}"}
         return json.dumps(data, allow_nan=False)
@@ -85,6 +89,7 @@ class DurableEngine:
         self.poll_s = poll_s
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
+        self.trouble: Exception | None = None
 
     async def open(self) -> None:
         """Migrate the engine's tables, recover what is pending, begin to work."""
@@ -138,6 +143,15 @@ class DurableEngine:
         # DBOS lends its own pool to the loop and shuts it down with itself.
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="labctl"))
 
+    async def or_wait(self, work: Awaitable[T]) -> T:
+        """Its answer. Where disk or database fail there is none: the workflow rests, and the next `open` tries again."""
+        try:
+            return await work
+        except trouble() as error:
+            self.trouble = self.trouble or error
+            answer: T = await asyncio.get_running_loop().create_future()
+            return answer
+
     async def submit(self, workflow: str, id: str, *args: Json) -> None:
         with SetWorkflowID(id):
             await DBOS.enqueue_workflow_async(self.control, self.registered[workflow], *args)
@@ -162,7 +176,7 @@ class DurableSteps:
         self.engine = engine
 
     async def run(self, name: str, act: Act, *args: Json) -> Json:
-        return await DBOS.run_step_async({"name": name}, act, *args)
+        return await self.engine.or_wait(DBOS.run_step_async({"name": name}, act, *args))
 
     async def record(self, name: str, write: Write, *args: Json) -> Json:
         datasource = self.engine.datasource
@@ -172,17 +186,23 @@ class DurableSteps:
             with bind(datasource.sql_session()) as tx:
                 return write(tx, *args)
 
-        return await asyncio.to_thread(datasource.run_tx_step, {"name": name}, commit)
+        return await self.engine.or_wait(asyncio.to_thread(datasource.run_tx_step, {"name": name}, commit))
 
     async def begin(self, workflow: str, id: str, *args: Json) -> None:
-        await self.engine.submit(workflow, id, *args)
+        await self.engine.or_wait(self.engine.submit(workflow, id, *args))
 
     async def ask(self, host: str, workflow: str, id: str, *args: Json) -> Json:
+        return await self.engine.or_wait(self._ask(host, workflow, id, args))
+
+    async def _ask(self, host: str, workflow: str, id: str, args: Sequence[Json]) -> Json:
         with SetWorkflowID(id):
             handle = await DBOS.enqueue_workflow_async(host_queue(host), self.engine.registered[workflow], *args)
         return await handle.get_result(polling_interval_sec=self.engine.poll_s)
 
     async def first(self, ids: Sequence[str]) -> str:
+        return await self.engine.or_wait(self._first(ids))
+
+    async def _first(self, ids: Sequence[str]) -> str:
         handles: list[Any] = [await DBOS.retrieve_workflow_async(i, existing_workflow=False) for i in ids]
         handle = await DBOS.wait_first_async(handles, polling_interval_sec=self.engine.poll_s)
         return str(handle.workflow_id)

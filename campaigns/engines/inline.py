@@ -34,6 +34,7 @@ class InlineEngine:
         self.memory = record if record is not None else Record()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._change = asyncio.Event()
+        self.trouble: Exception | None = None  # memory has none
 
     async def open(self) -> None:
         for id in [i for i in self.memory.begun if i not in self.memory.ended]:

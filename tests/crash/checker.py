@@ -97,11 +97,11 @@ def damaged(tx: Any, url: str) -> Iterator[str]:
     if url.startswith("sqlite:///"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         said = connection.execute("PRAGMA integrity_check").fetchone()[0]
-        broken = connection.execute("SELECT workflow_uuid FROM workflow_status WHERE status='ERROR'").fetchall()
+        broken = connection.execute("SELECT workflow_uuid, error FROM workflow_status WHERE status='ERROR'").fetchall()
         connection.close()
         if said != "ok":
             yield f"the database is damaged: {said}"
-        yield from (f"the workflow {id} broke down" for (id,) in broken)
+        yield from (f"the workflow {id} broke down: {error}" for id, error in broken)
 
 
 def violations(found: Evidence, lab: CrashLab) -> list[str]:
