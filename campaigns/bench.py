@@ -59,6 +59,8 @@ class Bench:
         By instrument, the host on another machine that drives it, if it is not one of ours.
     failures
         `[failures]` of the lab file.
+    site_of, host_of
+        Where each instrument stands, and which host drives it.
     patience_s
         Wall seconds between tries to reach a device that holds a running job.
     look_s
@@ -81,6 +83,8 @@ class Bench:
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, Any] = field(default_factory=dict)
+    site_of: Mapping[str, str] = field(default_factory=dict)
+    host_of: Mapping[str, str] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
     _optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -98,6 +102,8 @@ class Bench:
             tray_wait_s=self.tray_wait_s,
             elsewhere=self.elsewhere,
             failures=self.failures,
+            site_of=self.site_of,
+            host_of=self.host_of,
         )
 
     async def transact(self, work: Callable[..., T], *args: Any) -> T:
@@ -213,8 +219,9 @@ class Bench:
             tx, campaign_id, plan, proposals, at=self.clock.now(), site=self.site, simulated=self.simulated
         )
         for experiment, proposal in zip(new, proposals, strict=True):
-            for job, place in zip(experiment["jobs"], planning.routes(proposal["steps"]), strict=True):
-                self._routes[job] = {**place, "campaign": campaign_id}
+            steps = planning.routes(proposal["steps"])
+            for job, place in zip(experiment["jobs"], steps, strict=True):
+                self._routes[job] = {**place, "campaign": campaign_id, "steps": steps}
         crashpoint("plan about to commit")
         return new
 

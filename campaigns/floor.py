@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from campaigns import results, tasks
+from campaigns import results, sites, tasks
 from campaigns.engine import Json
 from campaigns.trays import Key, Trays, key_of
 from campaigns.turns import Turns
-from instruments.clock import Clock
+from instruments.clock import Clock, WallClock
 from instruments.contract import Capability, Fault, Health, JobRequest, JobResult, JobState, JobStatus, Mode, SampleAt
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
@@ -63,6 +63,8 @@ class Floor:
         By instrument, the host on another machine that drives it, if it is not one of ours.
     failures
         `[failures]` of the lab file: what follows from a fault where the campaign does not say.
+    site_of, host_of
+        Where each instrument stands, and which host drives it.
     """
 
     transact: Callable[..., Awaitable[Any]]
@@ -75,6 +77,8 @@ class Floor:
     tray_wait_s: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, Any] = field(default_factory=dict)
+    site_of: Mapping[str, str] = field(default_factory=dict)
+    host_of: Mapping[str, str] = field(default_factory=dict)
     _asked: dict[str, float] = field(default_factory=dict)  #: when a silent instrument was asked last
     _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
 
@@ -106,9 +110,18 @@ class Floor:
             place, known = await self.transact(results.route, job_id)
             if known is not None:
                 return known
+        place = {**place, "instruments": await self._allowed(job_id, place)}
         if place.get("tray") or self.room(place) > 1:
             return await self._on_tray(job_id, place)
         return await self._alone(job_id, place)
+
+    async def _allowed(self, job_id: str, place: Mapping[str, Any]) -> list[str]:
+        """Instruments where the sample may be worked on."""
+        if len(set(self.site_of.values())) < 2:
+            return list(place["instruments"])
+        experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
+        found = sites.allowed(place, experiment.plan["steps"], experiment.site, self.site_of)
+        return found or list(place["instruments"])
 
     def room(self, place: Mapping[str, Any]) -> int:
         """Most samples of one act of this step."""
@@ -169,8 +182,9 @@ class Floor:
     def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[int, Json | None]:
         takes_s = self._capability(instrument, tx.get(db.Job, job_id).capability).typical_s
         _, fence, ended = results.start(
-            tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s
-        )
+            tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s,
+            site=self.site_of.get(instrument),
+        )  # fmt: skip
         return fence, ended
 
     def _row(self, tx: Transaction, instrument: str) -> str | None:
@@ -281,7 +295,9 @@ class Floor:
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str
     ) -> list[str] | None:
         takes_s = self._capability(instrument, capability).typical_s
-        return results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s)
+        return results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
+            self.site_of.get(instrument),
+        )  # fmt: skip
 
     async def _tray_act(self, tray: str, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """One act on all samples of a tray, the same after a restart."""
@@ -302,9 +318,10 @@ class Floor:
 
     async def look(self) -> None:
         """Do what people have asked for since the last look: holds, priorities, stops, aborts."""
-        wishes = await self.transact(results.wishes)
+        wishes = await self.transact(results.wishes, WallClock().now())
         self.turns.priority = wishes["priority"]
-        self.turns.close(wishes["holds"])
+        silent = {name: False for name, host in self.host_of.items() if host in wishes["silent hosts"]}
+        self.turns.close({**silent, **wishes["holds"]})
         if wishes["stopping"]:
             self.turns.dismiss(wishes["stopping"])
             self.trays.dismiss(wishes["waiting"])

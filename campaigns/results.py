@@ -11,6 +11,7 @@ from campaigns import experiment as rules
 from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.policy import Policy
+from campaigns.sites import SHIP
 from campaigns.trays import Key
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
@@ -19,6 +20,7 @@ from materials_db import records as db
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
+HOST_SILENT = timedelta(seconds=20)  #: wall time without a sign of life after which a host gets no new work
 SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
 FINAL = ("done", "failed", "aborted", "in_doubt")
 STATE = {
@@ -53,7 +55,14 @@ def tried(tx: Transaction, job: db.Job) -> set[str]:
 
 
 def start(
-    tx: Transaction, job_id: str, instrument: str, instrument_id: str | None, *, at: datetime, takes_s: float
+    tx: Transaction,
+    job_id: str,
+    instrument: str,
+    instrument_id: str | None,
+    *,
+    at: datetime,
+    takes_s: float,
+    site: str | None = None,
 ) -> tuple[db.Job, int, Json | None]:
     """Take the lease and mark the job as running; the lease's fence, 0 while another worker's experiment has it.
 
@@ -73,9 +82,17 @@ def start(
             db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
             state="running", instrument_id=instrument_id, started_at=at, due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
-    if experiment.state == "planned":
-        tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned"], state="running", started_at=at)
+    begin(tx, experiment, site, at)
     return job, lease.fence, None
+
+
+def begin(tx: Transaction, experiment: db.Experiment, site: str | None, at: datetime) -> None:
+    """The first step begins: its site has claimed the experiment."""
+    claim: dict[str, Any] = {"site": site} if experiment.site is None and site is not None else {}
+    if experiment.state == "planned":
+        claim |= {"state": "running", "started_at": at}
+    if claim:
+        tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned", "running"], **claim)
 
 
 def registered(tx: Transaction, name: str) -> str | None:
@@ -185,6 +202,8 @@ def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> l
     steps = tx.get(db.Experiment, job.experiment_id).plan["steps"]
     names = [s["name"] for s in steps]
     after = names[names.index(job.step) + 1 :]
+    if job.capability == SHIP:
+        tx.move(db.Experiment, job.experiment_id, at=at, actor=ACTOR, site=str(job.params["site"]))
     if after:
         tries = tx.find(db.Job, experiment_id=job.experiment_id, step=after[0])
         tx.move(db.Job, max(tries, key=lambda j: j.attempt).id, at=at, actor=ACTOR, was=["planned"], state="queued")
@@ -233,6 +252,7 @@ def start_tray(
     instrument_id: str | None,
     at: datetime,
     takes_s: float,
+    site: str | None = None,
 ) -> list[str] | None:
     """Take the lease and mark the jobs as running together; those that are on the tray.
 
@@ -252,8 +272,7 @@ def start_tray(
             state="running", instrument_id=instrument_id, started_at=at, tray=tray, message="",
             due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
-        if tx.get(db.Experiment, job.experiment_id).state == "planned":
-            tx.move(db.Experiment, job.experiment_id, at=at, actor=ACTOR, state="running", started_at=at)
+        begin(tx, tx.get(db.Experiment, job.experiment_id), site, at)
     return [job.id for job in placed]
 
 
@@ -293,8 +312,8 @@ def coming(tx: Transaction, key: Key, present: Sequence[str]) -> int:
 # -- what people want ---------------------------------------------------------------------------
 
 
-def wishes(tx: Transaction) -> dict[str, Any]:
-    """Holds, priorities, and what is to be called off or broken off."""
+def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
+    """Holds, priorities, and what is to be called off or broken off; hosts that have given no sign of life."""
     campaigns = {c.id: c for c in tx.find(db.Campaign, state="running")}
     stopping = [c.id for c in campaigns.values() if c.wanted == "stop"]
     experiments = tx.find(db.Experiment, campaign_id=stopping, state=("planned", "running")) if stopping else []
@@ -304,6 +323,7 @@ def wishes(tx: Transaction) -> dict[str, Any]:
     return {
         "priority": {c.id: c.priority for c in campaigns.values()},
         "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
+        "silent hosts": {w.host for w in tx.workers() if wall - w.beat_at > HOST_SILENT},
         "silent": [h.instrument for h in holds if h.placed_by == ACTOR and h.reason.startswith(SILENT)],
         "stopping": ids,
         "waiting": [job.id for job in waiting],

@@ -140,6 +140,7 @@ class InstrumentSection(Section):
         None  #: longest that a sample waits for a fuller tray
     )
     calibration: CalibrationSection | None = None
+    site: str | None = Field(None, min_length=1, max_length=64)  #: where it stands, if not where the lab is
     host: InstrumentName = MAIN  #: the worker whose machine has its cable: labctl worker run --host NAME
 
 
@@ -199,6 +200,11 @@ class LabFile(Section):
         """The instruments of each host."""
         names = dict.fromkeys(section.host for section in self.instruments.values())
         return {host: [n for n, s in self.instruments.items() if s.host == host] for host in names}
+
+    @property
+    def site_of(self) -> dict[str, str]:
+        """Where each instrument stands."""
+        return {name: section.site or self.lab.site for name, section in self.instruments.items()}
 
     def host_faults(self) -> list[Fault]:
         """Several hosts need a database that they all reach."""

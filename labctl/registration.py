@@ -59,7 +59,7 @@ def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str
 
     driver = file.instruments[name].driver
     origin = "simulated" if file.lab.simulated else "measured"
-    digest = hashlib.sha256("\n".join((driver, identity, file.lab.site, origin)).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join((driver, identity, file.site_of[name], origin)).encode()).hexdigest()[:8]
     id = f"{name}@{digest}"
     if not tx.find(db.Instrument, id=id):
         verified = registry.driver_class(driver).verified_on_hardware
@@ -68,7 +68,7 @@ def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str
             name=name,
             driver=driver,
             identity=identity,
-            site=file.lab.site,
+            site=file.site_of[name],
             verified_on_hardware=verified,
             registered_at=at,
             origin=origin,

@@ -279,6 +279,8 @@ def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], h
         registered=registered,
         turns=turns,
         elsewhere=fleet.elsewhere(lab, host),
+        site_of=lab.file.site_of,
+        host_of={name: section.host for name, section in lab.file.instruments.items()},
         failures=lab.file.failures.model_dump(exclude_none=True),
         look_s=max(60.0, LOOK_S * lab.speed),
         tray_wait_s={n: s.tray_wait for n, s in lab.file.instruments.items() if s.tray_wait is not None},

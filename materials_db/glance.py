@@ -386,7 +386,8 @@ def samples(path: Place) -> list[Row]:
     """All samples."""
     return ask(
         path,
-        "SELECT s.id, s.experiment_id AS experiment, e.campaign_id AS campaign, e.state, s.site, s.batch_mg, s.created_at,"
+        "SELECT s.id, s.experiment_id AS experiment, e.campaign_id AS campaign, e.state,"
+        " coalesce(e.site, s.site) AS site, s.batch_mg, s.created_at,"
         " s.origin FROM sample s JOIN experiment e ON e.id = s.experiment_id ORDER BY s.id",
     )
 

@@ -126,7 +126,7 @@ class Experiment(Record):
     """One candidate carried from proposal to measurements."""
 
     kind = "experiment"
-    mutable = frozenset({"state", "outcome", "started_at", "ended_at"})
+    mutable = frozenset({"state", "outcome", "started_at", "ended_at", "site"})
     campaign_id: str
     candidate_id: str
     number: int  #: 1, 2, ... within the campaign
@@ -138,6 +138,7 @@ class Experiment(Record):
     outcome: str = ""  #: why it failed, in words
     started_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
+    site: str | None = None  #: where its sample is; None until the first step begins
 
 
 class Sample(Record):

@@ -65,6 +65,7 @@ class VirtualLab:
         memory = MachineMemory(":memory:", full_sync=False)
         world = World(clock=self.clock, memory=memory, seed=seed, rates=dict(PROFILES[faults]))
         self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES[kind])
+        self.site_of: dict[str, str] = {}
         self.store = MemoryStore()
         self.record = Record()
         self.hosts = {name: self._host(name) for name in self.file.instruments}
@@ -90,7 +91,7 @@ class VirtualLab:
             registered = registration.register(tx, self.file, identities, at=self.clock.now())
         return Bench(
             store=self.store, hosts=self.hosts, clock=self.clock, site="bench-A", simulated=True,
-            optimizer=self.optimizer, registered=registered, offload=in_line,
+            optimizer=self.optimizer, registered=registered, offload=in_line, site_of=self.site_of,
         )  # fmt: skip
 
     def launch(self, spec: Spec, text: str = "") -> str:

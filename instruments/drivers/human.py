@@ -58,6 +58,13 @@ class BenchStep(Params):
     high: float = 1e12
 
 
+class Ship(Params):
+    """Parameters of ``ship``."""
+
+    site: str  #: where the sample goes
+    time_s: float = quantity("s", 1, 60 * 86400, key="time", default=86400.0)  #: about how long it is under way
+
+
 class Human:
     """See module.
 
@@ -91,6 +98,13 @@ class Human:
                     summary="do by hand what the campaign file says",
                     produces=("",),
                     typical_s=600.0,
+                    **manners,
+                ),
+                Capability(
+                    name="ship",
+                    params_model=Ship,
+                    summary="send the sample to another site, where it arrives before this is answered",
+                    typical_s=86400.0,
                     **manners,
                 ),
             ],
@@ -181,6 +195,10 @@ def question(name: str, request: JobRequest, params: Params) -> Question:
             f"Grind flat, then polish with {params.load_n:g} N to {params.finish_um:g} um."
             " No scratch may be seen at 100x. Rinse with ethanol, dry, label with the sample's id."
         )
+        return Question(job_id=request.job_id, instrument=name, title=title, text=text, samples=samples)
+    if isinstance(params, Ship):
+        title = f"send {', '.join(samples)} to {params.site}"
+        text = f"Pack {', '.join(samples)} and send it to {params.site}. Answer when it has arrived there and the label was read."
         return Question(job_id=request.job_id, instrument=name, title=title, text=text, samples=samples)
     assert isinstance(params, BenchStep)
     entries = (Entry(name=params.read, unit=params.unit, low=params.low, high=params.high),) if params.read else ()

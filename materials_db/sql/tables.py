@@ -164,6 +164,7 @@ class ExperimentRow(Row, table=True):
     outcome: str
     started_at: datetime | None = moment(required=False)
     ended_at: datetime | None = moment(required=False)
+    site: str | None
 
 
 class SampleRow(Row, table=True):

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("campaign", sa.Column("abort", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("campaign", sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("campaign", sa.Column("due_at", sa.String(27), nullable=True))
+    op.add_column("experiment", sa.Column("site", sa.String(), nullable=True))
     op.add_column("job", sa.Column("tray", sa.String(), nullable=True))
     op.create_index(op.f("ix_job_tray"), "job", ["tray"], unique=False)
     op.create_table(

@@ -1,0 +1,132 @@
+"""A sample stays at the site that claimed it; what nobody has begun goes where it can be done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from campaigns import sites
+from campaigns.bench import segment_id
+from campaigns.engines.inline import InlineEngine
+from campaigns.loop import workflows
+from materials_db import records as db
+from tests.campaigns.test_people import say, steps_with, with_bench
+from tests.virtual_lab import VirtualLab, campaign, live
+
+LABS: list[VirtualLab] = []
+TWINS = {"doser-2": "doser-1", "thermostat-2": "thermostat-1", "analyser-2": "analyser-1"}
+
+
+@pytest.fixture(autouse=True)
+def _close_labs() -> Iterator[None]:
+    yield
+    while LABS:
+        LABS.pop().close()
+
+
+def two_sites() -> VirtualLab:
+    LABS.append(VirtualLab(twins=TWINS))
+    LABS[-1].site_of = {name: "bench-B" if name.endswith("2") else "bench-A" for name in LABS[-1].file.instruments}
+    return LABS[-1]
+
+
+async def run(lab: VirtualLab, each_look: Any = lambda: None, **changes: Any) -> str:
+    bench = await lab.bench()
+    engine = InlineEngine(workflows(bench), lab.store, lab.record)
+    await engine.open()
+    id = lab.launch(campaign(**{"optimizer": {"name": "random", "in_flight": 4}, **changes}))
+    with lab.store.transaction() as tx:
+        segment = segment_id(tx, id)
+    await engine.submit("campaign", segment, id, [])
+    while await engine.under_way(""):
+        await bench.look()
+        each_look()
+        await lab.clock.sleep(300)
+    await engine.close()
+    errors = [ended.error for ended in lab.record.ended.values() if ended.error]
+    assert not errors, errors
+    return id
+
+
+def places(lab: VirtualLab) -> dict[str, list[str]]:
+    """Sites at which each experiment's steps were done, in order."""
+    found: dict[str, list[str]] = {}
+    with lab.store.transaction() as tx:
+        for job in tx.find(db.Job, state="done", order="ended_at"):
+            name = tx.get(db.Instrument, str(job.instrument_id)).name
+            found.setdefault(job.experiment_id, []).append(lab.site_of[name])
+    return found
+
+
+def test_a_sample_never_changes_its_site() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        await run(lab, budget={"experiments": 16})
+        each = [set(sites) for sites in places(lab).values()]
+        assert all(len(sites) == 1 for sites in each)
+        by = Counter(next(iter(sites)) for sites in each)
+        assert min(by["bench-A"], by["bench-B"]) >= 4
+        with lab.store.transaction() as tx:
+            assert {e.site for e in tx.find(db.Experiment)} == {"bench-A", "bench-B"}
+
+    live(work())
+
+
+def test_when_a_site_fails_unbegun_experiments_go_to_the_other_and_claimed_ones_wait() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        ended_at_b: list[int] = []
+
+        def control() -> None:
+            with lab.store.transaction() as tx:
+                done = tx.find(db.Experiment, state="done")
+                holds = tx.find(db.Hold, state="active")
+                if len(done) == 3 and not tx.find(db.Hold):
+                    for i, name in enumerate(["doser-1", "thermostat-1", "analyser-1"]):
+                        hold = db.Hold(
+                            id=f"H-{i}", instrument=name, mode="hold", reason="power cut", placed_by="Ada", placed_at=lab.clock.now()
+                        )  # fmt: skip
+                        tx.add(hold, at=lab.clock.now(), actor="Ada")
+                if holds and len(done) >= 12:
+                    ended_at_b.append(sum(e.site == "bench-B" for e in done))
+                    for hold in holds:
+                        tx.move(db.Hold, hold.id, at=lab.clock.now(), actor="Ada", state="released", released_by="Ada")
+
+        await run(lab, control, budget={"experiments": 16})
+        assert ended_at_b[0] >= 8
+        assert all(len(set(sites)) == 1 for sites in places(lab).values())
+        with lab.store.transaction() as tx:
+            assert {e.state for e in tx.find(db.Experiment)} <= {"done", "failed"}
+
+    live(work())
+
+
+def test_a_shipping_step_takes_the_sample_to_the_other_site() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        with_bench(lab)
+        lab.site_of |= {"bench-1": "bench-A", "doser-2": "bench-A"}
+        ship = {"name": "send", "capability": "ship", "params": {"site": "bench-B"}}
+
+        def arrived() -> None:
+            with lab.store.transaction() as tx:
+                waiting = tx.find(db.Task, state="open")
+            for task in waiting:
+                say(lab, task)
+
+        await run(lab, arrived, budget={"experiments": 3}, recipe={"steps": steps_with(ship)})
+        assert list(places(lab).values()) == [["bench-A", "bench-A", "bench-B", "bench-B"]] * 3
+        await asyncio.sleep(0)
+
+    live(work())
+
+
+def test_a_site_that_lacks_an_instrument_gets_no_experiment() -> None:
+    steps = [{"name": "mix", "instruments": ["d-1", "d-2"]}, {"name": "measure", "instruments": ["a-1"]}]
+    site_of = {"d-1": "A", "d-2": "B", "a-1": "A"}
+    assert sites.allowed(steps[0], steps, None, site_of) == ["d-1"]
+    assert sites.allowed(steps[0], steps, "B", site_of) == ["d-2"]
