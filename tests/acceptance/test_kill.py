@@ -65,7 +65,7 @@ def test_resume_by_id_goes_on_after_a_kill(lab: LabFolder) -> None:
 
 
 def test_a_pause_ends_the_experiments_under_way_and_a_resume_goes_on(lab: LabFolder) -> None:
-    lab.edit("labctl.toml", {"speed": "600"})
+    lab.edit("labctl.toml", {"speed": "200"})
     process = lab.start("campaign", "run", "campaigns/conductivity.toml")
     lab.wait_for("experiment", process=process)
     lab("campaign", "pause", "C-0001")
