@@ -39,7 +39,7 @@ from instruments.contract import (
     quantity,
 )
 from instruments.drivers.program_machine import FAULTS
-from instruments.errors import BadReply, DeviceRefused
+from instruments.errors import BadReply, DeviceRefused, TransportError
 from instruments.limits import narrowed
 from instruments.transport import Registers
 
@@ -105,7 +105,7 @@ class Scale:
         """A register as a temperature. Raises BadReply where there is none."""
         if raw in INVALID:
             raise BadReply(f"{what}: no reading (sensor break)")
-        return signed(raw) * self.step
+        return float(signed(raw) / 10**self.temperature)
 
     @property
     def step(self) -> float:
@@ -169,7 +169,7 @@ class Furnace:
 
     async def identity(self) -> str:
         """Who answers."""
-        model, high, low = await self.wire.read(IDENTITY, 3)
+        model, high, low = await self._read(IDENTITY, 3)
         return f"tray furnace,TF-8 (controller {model:04X}),{(high << 16) + low}"
 
     async def close(self) -> None:
@@ -189,13 +189,13 @@ class Furnace:
 
     async def look(self) -> Seen:
         """Everything that tells where the controller stands."""
-        temperature, time = await self.wire.read(SCALES, 2)
+        temperature, time = await self._read(SCALES, 2)
         if temperature > 3 or time > 3:
             raise BadReply(f"the controller says it has {temperature} and {time} decimals; expected 0 to 3")
-        pv, target, _, _, working = await self.wire.read(PROCESS, 5)
-        (status,), (segment,) = await self.wire.read(STATUS, 1), await self.wire.read(SEGMENT, 1)
-        (broken,), (manual,) = await self.wire.read(BREAK, 1), await self.wire.read(MANUAL, 1)
-        rest = await self.wire.read(COUNTER, 39)
+        pv, target, _, _, working = await self._read(PROCESS, 5)
+        (status,), (segment,) = await self._read(STATUS, 1), await self._read(SEGMENT, 1)
+        (broken,), (manual,) = await self._read(BREAK, 1), await self._read(MANUAL, 1)
+        rest = await self._read(COUNTER, 39)
         return Seen(
             Scale(temperature, time), pv, target, working, status, segment, bool(broken), bool(manual),
             double(rest[0:2]), text(rest[2:34]), rest[34], rest[35], double(rest[36:38]), bool(rest[38]),
@@ -205,7 +205,7 @@ class Furnace:
 
     async def mark(self) -> str:
         """Starts so far, and the tag of the newest: both change with the next start."""
-        head = await self.wire.read(COUNTER, 2 + TAG_REGISTERS)
+        head = await self._read(COUNTER, 2 + TAG_REGISTERS)
         return f"{double(head[0:2])} {text(head[2:])}"
 
     async def start(self, request: JobRequest, params: Params) -> Run:
@@ -229,9 +229,13 @@ class Furnace:
         return await self.judged(after)
 
     async def _set(self, address: int, values: Sequence[int], what: str) -> None:
-        """Write registers and read them back: a controller clips in silence."""
+        """Write registers and read them back: a controller clips in silence. Set-points may be written twice."""
         for i in range(0, len(values), 120):
-            await self.wire.write(address + i, values[i : i + 120])
+            part = (address + i, values[i : i + 120])
+            try:
+                await self.wire.write(*part)
+            except TransportError:
+                await self.wire.write(*part)
         if await self._get(address, len(values)) != list(values):
             raise DeviceRefused(f"{what} read back differs from what was written; nothing was started")
 
@@ -239,8 +243,15 @@ class Furnace:
         """Registers of a block that may be longer than a frame."""
         found: list[int] = []
         while len(found) < count:
-            found += await self.wire.read(address + len(found), min(120, count - len(found)))
+            found += await self._read(address + len(found), min(120, count - len(found)))
         return found
+
+    async def _read(self, address: int, count: int) -> list[int]:
+        """Asking again is harmless: a line that stutters once must not cost a tray."""
+        try:
+            return await self.wire.read(address, count)
+        except TransportError:
+            return await self.wire.read(address, count)
 
     async def find(self, request: JobRequest, params: object, mark: str) -> Found | NotStarted | Unknowable:
         """After a crash: the tag is written before a start, and the count goes up with it."""
@@ -283,14 +294,15 @@ class Furnace:
         if seen.status == RESET:
             message = "the program was reset"
             return Run(run_id=run_id, state=RunState.ABORTED, fault=Fault.OPERATOR, message=message)
-        message = "on hold at the front panel" if seen.status == HOLD else ""
-        return Run(run_id=run_id, state=RunState.RUNNING, remaining_s=float(seen.left_s), message=message)
+        return Run(
+            run_id=run_id, state=RunState.RUNNING, remaining_s=float(seen.left_s), message=strayed(seen, program)
+        )
 
     async def completed(self, seen: Seen, program: Sequence[int]) -> Run:
         """A finished run is done when the temperature was held and something came out."""
-        peak, low, _ = [seen.scale.celsius(raw, "logged PV") for raw in await self.wire.read(STATISTICS, 3)]
+        peak, low, _ = [seen.scale.celsius(raw, "logged PV") for raw in await self._read(STATISTICS, 3)]
         goal = held(program, seen.scale)[0]
-        came_out = (await self.wire.read(TRAY + PLACES * LABEL_REGISTERS, 1))[0]
+        came_out = (await self._read(TRAY + PLACES * LABEL_REGISTERS, 1))[0]
         run_id = str(seen.count)
         if peak > goal + BAND_K or low < goal - BAND_K:
             message = f"PV went from {low:g} to {peak:g} degC during the hold at {goal:g} degC"
@@ -309,7 +321,7 @@ class Furnace:
             raise BadReply(f"the controller holds start {seen.count} of {seen.tag[:40]!r}, not run {run_id}")
         program = await self._get(PROGRAM, 8 + 8 * SEGMENTS)
         celsius, hold_s = held(program, seen.scale)
-        average = seen.scale.celsius((await self.wire.read(STATISTICS, 3))[2], "average PV")
+        average = seen.scale.celsius((await self._read(STATISTICS, 3))[2], "average PV")
         places = {s.sample_id: place for s, place in zip(request.samples, placed(request.samples), strict=True)}
         lost = {s: place for s, place in places.items() if not tray[-1] >> (place - 1) & 1}
         stage = "solution" if request.capability == "solution_treat" else "ageing"
@@ -323,7 +335,7 @@ class Furnace:
             },
             as_run={
                 "run": run_id, "set_point_c": celsius, "hold_s": hold_s, "average_c": average, "places": places,
-                "alarms_c": [seen.scale.celsius(raw, "alarm") for raw in await self.wire.read(ALARMS, 2)],
+                "alarms_c": [seen.scale.celsius(raw, "alarm") for raw in await self._read(ALARMS, 2)],
                 "program": segments(program, seen.scale), "quench": bool(ending(program)[3] & 1),
             },
         )  # fmt: skip
@@ -391,6 +403,21 @@ def interfered(seen: Seen, program: Sequence[int]) -> str:
             " Look after the samples in the furnace, then reset it"
         )
     return ""
+
+
+def strayed(seen: Seen, program: Sequence[int]) -> str:
+    """What a person should look at while it runs; whether it was held is judged at the end."""
+    if seen.status == HOLD:
+        return "on hold at the front panel"
+    dwells = 1 <= seen.segment <= SEGMENTS and rows_of(program)[seen.segment - 1][0] == DWELL
+    if (
+        not dwells
+        or seen.pv in INVALID
+        or abs(signed(seen.pv) - signed(seen.working)) * seen.scale.step <= ALARM_ABOVE_K
+    ):
+        return ""
+    pv, working = (seen.scale.celsius(raw, "temperature") for raw in (seen.pv, seen.working))
+    return f"PV is {pv:g} degC at a set-point of {working:g} degC"
 
 
 def programmed(params: HeatTreatment, scale: Scale, *, quench: bool) -> list[int]:

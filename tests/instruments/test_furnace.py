@@ -13,7 +13,7 @@ from instruments.clock import ScaledClock
 from instruments.contract import Fault, Found, JobRequest, Mode, NotStarted, RunState, SampleAt, Unknowable
 from instruments.drivers import furnace
 from instruments.drivers.furnace import Age, Furnace, Scale, SolutionTreat, held, labels, programmed, registers, text
-from instruments.errors import BadReply, DeviceRefused, OutOfLimits
+from instruments.errors import BadReply, DeviceRefused, OutOfLimits, ReplyTimeout
 from instruments.scripted import ScriptedRegisters
 
 CLOCK = ScaledClock(datetime(2026, 1, 1, tzinfo=UTC), 1.0)
@@ -78,6 +78,17 @@ async def test_what_does_not_read_back_is_never_started(register: int) -> None:
     assert (23, [2]) not in wire.written
 
 
+async def test_what_is_harmless_is_said_twice_on_a_bad_line_the_start_never() -> None:
+    wire = Controller()
+    wire.fails[8192] = ReplyTimeout("nothing came back")
+    await started(wire)
+    wire = Controller()
+    wire.fails[23] = ReplyTimeout("nothing came back")
+    with pytest.raises(ReplyTimeout):
+        await Furnace(wire, CLOCK).start(job(), HOT)
+    assert wire.written.count((23, [2])) == 1
+
+
 async def test_a_furnace_that_counts_no_start_has_not_started_ours() -> None:
     wire = ScriptedRegisters({23: 1, 525: 1, 526: 1})
     with pytest.raises(BadReply, match="start 0"):
@@ -128,6 +139,14 @@ async def test_a_foreign_hand_fails_the_run(change: dict[int, int], words: str) 
     run = await driver.poll("5")
     assert (run.state, run.fault) == (RunState.FAILED, Fault.OPERATOR)
     assert words in run.message
+
+
+async def test_a_temperature_far_from_its_set_point_is_told_while_it_runs() -> None:
+    wire = Controller()
+    driver = await started(wire)
+    wire.table |= {56: 2, 1: 4700, 5: 5200}
+    run = await driver.poll("5")
+    assert (run.state, run.message) == (RunState.RUNNING, "PV is 470 degC at a set-point of 520 degC")
 
 
 async def test_another_program_after_ours_fails_the_run() -> None:
@@ -230,8 +249,9 @@ def test_text_in_registers_comes_back(content: str) -> None:
     assert text(registers(content, 12)) == content
 
 
-def test_a_limit_names_the_treatment_that_it_is_for() -> None:
-    solution, age = Furnace.capabilities({"age.temperature_c": [120, 200]})
+@pytest.mark.parametrize("limits", [{"age.temperature_c": [120, 200]}, {"age": {"temperature_c": [120, 200]}}])
+def test_a_limit_names_the_treatment_that_it_is_for(limits: dict[str, Any]) -> None:
+    solution, age = Furnace.capabilities(limits)
     assert age.params_model.model_json_schema()["properties"]["temperature_c"]["maximum"] == 200
     assert solution.params_model.model_json_schema()["properties"]["temperature_c"]["maximum"] == 560
     with pytest.raises(OutOfLimits, match=r"age\.temperature_c"):
