@@ -144,11 +144,11 @@ class Worker:
             crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered)
             engine = wiring.engine(lab, bench)
-            await engine.open()
-            self.ready.set()
-            if await bench.transact(any_model):
-                threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             try:
+                await engine.open()
+                self.ready.set()
+                if await bench.transact(any_model):
+                    threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
                 while not (self._stop.is_set() or engine.trouble) and await self._adopt(engine, bench):
                     await asyncio.to_thread(lab.keep_machines)
                     await asyncio.sleep(LOOK_S)
@@ -328,7 +328,9 @@ async def preflight(lab: Lab) -> None:
     """See that every instrument answers, before anything is written down."""
     hosts = lab.hosts(lab.clock())
     try:
-        await registration.reach(hosts)
+        identities = await registration.reach(hosts)
+        with lab.store.transaction() as tx:
+            registration.check_identities(tx, lab.file, identities)
     finally:
         for host in hosts.values():
             await host.close()
