@@ -17,7 +17,7 @@ from campaigns.parameters import CategoricalParameter, FloatParameter
 from campaigns.space import Space
 from campaigns.spec import Spec, StepSection
 from campaigns.toml_file import Fault, shown
-from campaigns.units import UnitError, convertible, quantity
+from campaigns.units import UnitError, conversion, convertible, quantity
 from campaigns.weighing import masses_mg
 from instruments.contract import Capability
 from materials_db.formula import Formula
@@ -81,7 +81,7 @@ def resolve_step(
     able = offering(section, capabilities)
     if not able:
         raise RecipeError(f"step {section.name!r}: no instrument offers {section.capability!r}")
-    raw = {name: substituted(value, candidate.process, section.name) for name, value in section.params.items()}
+    raw = {name: substituted(value, candidate.process, section.name, spec) for name, value in section.params.items()}
     fitting: list[tuple[str, dict[str, Any]]] = []
     refusals: dict[str, RecipeError] = {}
     for instrument, capability in able.items():
@@ -111,20 +111,21 @@ def offering(section: StepSection, capabilities: Mapping[str, Sequence[Capabilit
     }
 
 
-def substituted(value: Any, process: Mapping[str, Setting], step: str) -> Any:
+def substituted(value: Any, process: Mapping[str, Setting], step: str, spec: Spec) -> Any:
     """``"$temperature"`` is the candidate's setting of that name."""
     if not (isinstance(value, str) and value.startswith("$")):
         return value
     if value[1:] not in process:
         raise RecipeError(f"step {step!r}: {value!r} names no process parameter")
-    return _Setting(process[value[1:]])
+    return _Setting(process[value[1:]], spec.numeric_units.get(value[1:], ""))
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """A process setting; its number is already in the unit of its parameter."""
+    """A process setting, and the unit of its number."""
 
     value: Setting
+    unit: str
 
 
 def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candidate: Candidate) -> dict[str, Any]:
@@ -163,13 +164,24 @@ def parameter_keys(capability: Capability) -> dict[str, tuple[str, str]]:
 def number(value: Any, unit: str, key: str, spec: Spec) -> Any:
     """A parameter's value in the unit of its field."""
     if isinstance(value, _Setting):
-        return value.value
+        return setting(value, unit, key)
     if not unit or unit == "1":
         return value
     try:
         return quantity(value, unit)
     except UnitError as error:
         raise RecipeError(f"{key}: {error}", key) from None
+
+
+def setting(value: _Setting, unit: str, key: str) -> Any:
+    """A process setting in the unit of the field: hours of the campaign file as the seconds of an instrument."""
+    if not value.unit or isinstance(value.value, str):
+        return value.value
+    try:
+        offset, factor = conversion(value.unit, unit)
+    except UnitError as error:
+        raise RecipeError(f"{key}: {error}", key) from None
+    return value.value if (offset, factor) == (0.0, 1.0) else float(f"{offset + factor * value.value:.12g}")
 
 
 def parameter_key(capability: Capability, error: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from instruments.contract import Capability, JobRequest, JobState, Reading
+from instruments.contract import Capability, Found, JobRequest, JobResult, JobState, Reading, SampleAt
 from instruments.host import Host
 from instruments.limits import bounded
 
@@ -44,7 +44,7 @@ async def check(
     make
         A host over the instrument; every call is a restart of the host.
     others
-        Brings a sample of that id to where the instrument can work on it.
+        Brings a sample of that id to where the instrument can work on it; asked for each sample of a tray.
     tag
         Begins the ids of the jobs and samples that the suite uses.
     """
@@ -56,6 +56,8 @@ async def check(
         if others is not None:
             await others(request.samples[0].sample_id)
         host = await job(judge, host, make, request)
+        if capability_of(host, request).batch[1] > 1:
+            host = await tray(judge, host, make, request, tag, others)
     finally:
         await host.close()
     return judge.promises
@@ -80,7 +82,7 @@ async def refusals(judge: Judge, host: Host, request: JobRequest) -> None:
     judge.expect("does not know what it was never told", unknown.state is JobState.NEVER_SEEN, unknown.state)
     extra = request.model_copy(update={"job_id": f"{request.job_id} extra", "params": {**request.params, "no_such": 1}})
     judge.expect("refuses an unknown parameter", await refuses(host, extra), "it was accepted")
-    capability = next(c for c in host.describe() if c.name == request.capability)
+    capability = capability_of(host, request)
     for name, (low, high) in bounded(capability.params_model).items():
         for value in (low - abs(low) - 1, high + abs(high) + 1, float("nan")):
             bad = request.model_copy(
@@ -115,9 +117,18 @@ async def job(judge: Judge, host: Host, make: Callable[[], Host], request: JobRe
     judge.expect("began it once", await host.driver.mark() != mark and after.run_id == status.run_id, "another run")
     if result is None:
         return host
-    capability = next(c for c in host.describe() if c.name == request.capability)
+    told(judge, host, request, result)
+    judge.expect("gives the result again", await host.result(request.job_id) == result, "another result")
+    judge.expect("lists the job until it is released", request.job_id in await host.list_open(), "not listed")
+    await host.release(request.job_id)
+    judge.expect("forgets what was released", request.job_id not in await host.list_open(), "still listed")
+    return host
+
+
+def told(judge: Judge, host: Host, request: JobRequest, result: JobResult) -> None:
+    """What the result says is what was asked for and announced."""
+    capability, readings = capability_of(host, request), result.readings
     samples = {s.sample_id for s in request.samples}
-    readings = result.readings
     judge.expect(
         "readings are of the sample asked for", {r.sample_id for r in readings} <= samples, "of another sample"
     )
@@ -125,11 +136,47 @@ async def job(judge: Judge, host: Host, make: Callable[[], Host], request: JobRe
     stray = [r.quantity for r in readings if not r.quantity.startswith(capability.produces)]
     judge.expect("readings are what it says it produces", not stray, f"also {', '.join(stray)}")
     judge.expect("readings are in the units it says", not other_units(capability, readings), "in another unit")
-    judge.expect("gives the result again", await host.result(request.job_id) == result, "another result")
-    judge.expect("lists the job until it is released", request.job_id in await host.list_open(), "not listed")
-    await host.release(request.job_id)
-    judge.expect("forgets what was released", request.job_id not in await host.list_open(), "still listed")
+
+
+async def tray(
+    judge: Judge,
+    host: Host,
+    make: Callable[[], Host],
+    request: JobRequest,
+    tag: str,
+    others: Callable[[str], Awaitable[None]] | None,
+) -> Host:
+    """One job on several samples, killed between START and its record: found again, one act, each sample told of."""
+    low, high = capability_of(host, request).batch
+    samples = tuple(SampleAt(sample_id=f"{tag}-t{i}") for i in range(1, max(low, min(high, 3)) + 1))
+    request = request.model_copy(update={"job_id": f"{tag}/tray", "samples": samples})
+    crowd = tuple(SampleAt(sample_id=f"{tag}-c{i}") for i in range(high + 1))
+    crowded = request.model_copy(update={"job_id": f"{tag}/crowd", "samples": crowd})
+    judge.expect("refuses more samples than its tray holds", await refuses(host, crowded), "it was accepted")
+    if others is not None:
+        for sample in samples:
+            await others(sample.sample_id)
+    mark = await host.driver.mark()
+    host.journal.intent(request, mark, host.clock.now())
+    began = await host.driver.start(request, host.params(request))
+    await host.close()
+    host = make()
+    status, result = await host.perform(request)
+    judge.expect("finds a tray that was begun", status.run_id == began.run_id, f"{status.state}: {status.message}")
+    after = await host.driver.find(request, host.params(request), mark)
+    judge.expect("a tray is one act", isinstance(after, Found) and after.run.run_id == began.run_id, str(after))
+    if result is None:
+        judge.expect("finishes a tray", False, f"{status.state}: {status.message}")
+        return host
+    told(judge, host, request, result)
+    accounted = {r.sample_id for r in result.readings} | set(result.failures)
+    judge.expect("tells of each sample of a tray", accounted == {s.sample_id for s in samples}, f"only {accounted}")
     return host
+
+
+def capability_of(host: Host, request: JobRequest) -> Capability:
+    """The capability that a request asks for."""
+    return next(c for c in host.describe() if c.name == request.capability)
 
 
 def other_units(capability: Capability, readings: Sequence[Reading]) -> list[Reading]:

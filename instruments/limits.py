@@ -20,18 +20,34 @@ def narrowed(capabilities: list[Capability], limits: Mapping[str, Any]) -> list[
     Parameters
     ----------
     limits
-        Parameter -> [low, high], in the parameter's unit.
+        Parameter -> [low, high], in the parameter's unit. Where several capabilities have the
+        parameter, ``capability.parameter`` means that of one.
 
     Raises
     ------
     OutOfLimits
         An unknown parameter, no pair of numbers, or a limit wider than the machine's own.
     """
-    known = {name: c for c in capabilities for name in bounded(c.params_model)}
+    known = [key for c in capabilities for name in bounded(c.params_model) for key in (name, f"{c.name}.{name}")]
+    limits = flat(limits)
     for name in limits:
         if name not in known:
-            raise OutOfLimits(f"limits: there is no parameter {name!r}; there are {', '.join(known) or 'none'}")
-    return [replace(c, params_model=narrow(c.params_model, limits)) for c in capabilities]
+            raise OutOfLimits(
+                f"limits: there is no parameter {name!r}; there are {', '.join(dict.fromkeys(known)) or 'none'}"
+            )
+    return [replace(c, params_model=narrow(c.params_model, limits_of(c, limits))) for c in capabilities]
+
+
+def flat(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits of one capability as ``capability.parameter``, also where the file has them as a table of their own."""
+    nested = {f"{c}.{name}": limit for c, own in limits.items() if isinstance(own, dict) for name, limit in own.items()}
+    return {name: limit for name, limit in limits.items() if not isinstance(limit, dict)} | nested
+
+
+def limits_of(capability: Capability, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits that are meant for one capability, by its own parameters."""
+    own = f"{capability.name}."
+    return {name.removeprefix(own): limit for name, limit in limits.items() if "." not in name or name.startswith(own)}
 
 
 def bounded(model: type[Params]) -> dict[str, tuple[float, float]]:

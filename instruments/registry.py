@@ -13,9 +13,10 @@ from instruments.clock import Clock
 from instruments.contract import Capability, Driver, InstrumentConfig
 from instruments.errors import UnknownDriver
 from instruments.scpi import ScpiTcp
-from instruments.transport import Transport
+from instruments.transport import Wire
 
 GROUP = "labctl.instruments"
+EXAMPLES = {"tcp": "tcp://HOST:PORT", "modbus": "modbus://HOST:PORT/UNIT"}  #: addresses by their scheme
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,26 @@ def _info(name: str) -> DriverInfo:
     )
 
 
-def build(config: InstrumentConfig, clock: Clock, transport: Transport | None = None) -> Driver:
+def scheme(name: str) -> str:
+    """How addresses of a driver's device begin: ``tcp`` for lines of text, ``modbus`` for registers."""
+    return str(getattr(driver_class(name), "scheme", "tcp"))
+
+
+def build(config: InstrumentConfig, clock: Clock, transport: Wire | None = None) -> Driver:
     """A driver on its wire; nothing is sent yet."""
     made: Driver = entry(config.driver).load()(config, transport or connect(config), clock)
     return made
 
 
-def connect(config: InstrumentConfig) -> Transport:
-    """The wire that an address names."""
-    parts = urlsplit(config.address)
-    if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
-        raise UnknownDriver(f"{config.instrument_id}: address {config.address!r} is not tcp://HOST:PORT")
-    return ScpiTcp(parts.hostname, parts.port, timeout_s=float(config.options.get("timeout_s", 5.0)))
+def connect(config: InstrumentConfig) -> Wire:
+    """The wire that an address names. Raises UnknownDriver when the driver needs another one."""
+    parts, wanted = urlsplit(config.address), scheme(config.driver)
+    if parts.scheme != wanted or parts.hostname is None or parts.port is None:
+        example = EXAMPLES.get(wanted, f"{wanted}://HOST:PORT")
+        raise UnknownDriver(f"{config.instrument_id}: address {config.address!r} is not {example}")
+    timeout_s = float(config.options.get("timeout_s", 5.0))
+    if wanted == "modbus":
+        from instruments.modbus import ModbusTcp
+
+        return ModbusTcp(parts.hostname, parts.port, unit=int(parts.path.strip("/") or 1), timeout_s=timeout_s)
+    return ScpiTcp(parts.hostname, parts.port, timeout_s=timeout_s)

@@ -16,7 +16,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from instruments.errors import BadReply, DeviceRefused, LinkLost, ReplyTimeout
@@ -216,6 +216,17 @@ def fields(text: str, count: int, what: str) -> list[str]:
     if len(rows) != 1 or len(rows[0]) != count:
         raise BadReply(f"{what}: {text[:60]!r} has not {count} fields")
     return rows[0]
+
+
+def table(raw: bytes, header: Sequence[str]) -> list[list[str]]:
+    """Rows of a raw file below its header. Raises BadReply when it cannot be read."""
+    try:
+        first, *rest = raw.decode("ascii").splitlines() or [""]
+    except UnicodeDecodeError as error:
+        raise BadReply(f"the raw file cannot be read: {error}") from None
+    if first != ",".join(header):
+        raise BadReply(f"the raw file does not begin with {','.join(header)}")
+    return [fields(line, len(header), "a line of the raw file") for line in rest]
 
 
 def quoted(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The fake behind the wire's seam: a conversation written down beforehand."""
+"""The fakes behind the wire's seam: a conversation written down beforehand, and a table of registers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from instruments.errors import TransportError
 
@@ -57,3 +57,38 @@ class ScriptedTransport:
     def finished(self) -> bool:
         """Whether everything expected was said."""
         return not self.left
+
+
+class ScriptedRegisters:
+    """A device that is nothing but a table: what was written is read again, what nobody has set is 0.
+
+    Parameters
+    ----------
+    table
+        What stands in the registers at first, by address.
+    """
+
+    def __init__(self, table: Mapping[int, int]) -> None:
+        self.table = dict(table)
+        self.written: list[tuple[int, list[int]]] = []
+        self.deaf: set[int] = set()  #: registers that keep what they hold whatever is written
+        self.fails: dict[int, TransportError] = {}  #: at the writing of these, after it was carried out
+
+    def pin(self, address: int, count: int) -> None:
+        """Nobody else can answer."""
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def read(self, address: int, count: int) -> list[int]:
+        return [self.table.get(a, 0) for a in range(address, address + count)]
+
+    async def write(self, address: int, values: Sequence[int]) -> None:
+        self.written.append((address, list(values)))
+        fresh = {address + i: value for i, value in enumerate(values)}
+        self.table.update({a: v for a, v in fresh.items() if a not in self.deaf})
+        if address in self.fails:
+            raise self.fails.pop(address)

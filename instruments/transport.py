@@ -1,7 +1,8 @@
-"""The seam to the wire: one command or question at a time, one answer at most."""
+"""The seam to the wire: one command or question at a time, one answer at most. Lines of text, or registers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -22,3 +23,25 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Let go of the device at once."""
+
+
+class Registers(Protocol):
+    """A line to one device that is a table of 16-bit registers, as Modbus has it."""
+
+    def pin(self, address: int, count: int) -> None:
+        """Registers that tell who answers; checked at every connecting."""
+
+    async def open(self) -> None:
+        """Connect and check that the right device answers. Harmless when open."""
+
+    async def read(self, address: int, count: int) -> list[int]:
+        """So many registers from this address on, each 0 to 65535."""
+
+    async def write(self, address: int, values: Sequence[int]) -> None:
+        """Set registers from this address on. Raises DeviceRefused."""
+
+    async def close(self) -> None:
+        """Let go of the device at once."""
+
+
+Wire = Transport | Registers

@@ -18,7 +18,10 @@ from materials_db.formula import Formula
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 InstrumentName = Annotated[str, Field(pattern=NAME)]
-ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+HOST = r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)"
+ADDRESS = re.compile(
+    rf"(?:tcp://{HOST}:(?P<port>\d{{1,5}})|modbus://{HOST}:(?P<m_port>\d{{1,5}})(?:/(?P<unit>\d{{1,3}}))?)"
+)
 
 
 class Section(BaseModel):
@@ -50,13 +53,17 @@ def money_per_gram(value: Any) -> Any:
     raise UnitError(f"{value!r} is no price; write for example '0.05 EUR/g'")
 
 
-def tcp_address(value: str | None) -> str | None:
-    """``tcp://host:port``."""
+def device_address(value: str | None) -> str | None:
+    """``tcp://host:port`` or ``modbus://host:port/unit``."""
     if value is None:
         return None
     match = ADDRESS.fullmatch(value)
-    if match is None or not 1 <= int(match.group(2)) <= 65535:
-        raise ValueError(f"{value!r} is no address; write tcp://HOST:PORT, for example tcp://192.0.2.7:5025")
+    port = int(match["port"] or match["m_port"]) if match else 0
+    if match is None or not 1 <= port <= 65535 or int(match["unit"] or 1) > 255:
+        raise ValueError(
+            f"{value!r} is no address; write tcp://HOST:PORT, for example tcp://192.0.2.7:5025,"
+            " or modbus://HOST:PORT/UNIT, for example modbus://192.0.2.7:502/1"
+        )
     return value
 
 
@@ -121,7 +128,7 @@ class InstrumentSection(Section):
     """[instruments.NAME]."""
 
     driver: str
-    address: Annotated[str | None, AfterValidator(tcp_address)] = None
+    address: Annotated[str | None, AfterValidator(device_address)] = None
     timeout: Annotated[float, in_unit("s"), Field(gt=0, le=600)] = 5.0  #: wall seconds for an answer
     limits: dict[str, Any] = {}
     calibration: CalibrationSection | None = None
@@ -231,6 +238,16 @@ class LabFile(Section):
                     )
                 )
                 continue
+            scheme = registry.scheme(section.driver)
+            if section.address is not None and not section.address.startswith(f"{scheme}://"):
+                faults.append(
+                    Fault(
+                        message=f"{name} is driven over {scheme}://, not over this address",
+                        key=f"{key}.address",
+                        value=section.address,
+                        hint=f"write {registry.EXAMPLES.get(scheme, scheme + '://HOST:PORT')}",
+                    )
+                )
             try:
                 registry.capabilities(section.driver, dict(section.limits))
             except InstrumentError as error:

@@ -67,15 +67,15 @@ class Lab:
         return SqlStore.open(self.url, self.state / "raw", full_sync=self.full_sync)
 
     def instrument_configs(self) -> dict[str, InstrumentConfig]:
-        """The instruments as their drivers want to hear of them; simulated ones get the simulator's ports."""
-        ports = self.simulator().ports if self.file.lab.simulated else {}
-        return {name: self._config(name, ports) for name in self.file.instruments}
+        """The instruments as their drivers want to hear of them; simulated ones get the simulator's addresses."""
+        there = self.simulator().addresses if self.file.lab.simulated else {}
+        return {name: self._config(name, there) for name in self.file.instruments}
 
-    def _config(self, name: str, ports: dict[str, int]) -> InstrumentConfig:
+    def _config(self, name: str, simulated: dict[str, str]) -> InstrumentConfig:
         from instruments.contract import InstrumentConfig
 
         section = self.file.instruments[name]
-        address = f"tcp://127.0.0.1:{ports[name]}" if name in ports else (section.address or "")
+        address = simulated.get(name) or section.address or ""
         return InstrumentConfig(
             instrument_id=name,
             driver=section.driver,

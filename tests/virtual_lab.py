@@ -20,7 +20,7 @@ from instruments.clock import LoopClock
 from instruments.contract import InstrumentConfig
 from instruments.host import Host
 from instruments.journal import Journal
-from instruments.sim.electrolyte import DEVICES
+from instruments.sim import alloy, electrolyte
 from instruments.sim.lab import SimulatedLab
 from instruments.sim.memory_of_machines import MachineMemory
 from instruments.sim.world import PROFILES, World
@@ -31,7 +31,9 @@ from materials_db.memory import MemoryStore
 
 T = TypeVar("T")
 ORIGIN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
-TEMPLATE = Path(__file__).parent.parent / "labctl" / "templates" / "electrolyte"
+TEMPLATES = Path(__file__).parent.parent / "labctl" / "templates"
+TEMPLATE = TEMPLATES / "electrolyte"
+DEVICES = {"electrolyte": electrolyte.DEVICES, "alloy": alloy.DEVICES}
 
 
 def live(work: Coroutine[Any, Any, T]) -> T:
@@ -44,14 +46,21 @@ def live(work: Coroutine[Any, Any, T]) -> T:
 
 
 class VirtualLab:
-    """The lab of the electrolyte template in one process. Make it inside a running virtual loop."""
+    """The lab of a template in one process. Make it inside a running virtual loop."""
 
-    def __init__(self, *, seed: int = 1, faults: str = "none", optimizer: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        faults: str = "none",
+        optimizer: Callable[..., Any] | None = None,
+        kind: str = "electrolyte",
+    ) -> None:
         self.clock = LoopClock(ORIGIN)
-        self.file = LabFile.load(TEMPLATE / "labctl.toml")
+        self.file = LabFile.load(TEMPLATES / kind / "labctl.toml")
         memory = MachineMemory(":memory:", full_sync=False)
         world = World(clock=self.clock, memory=memory, seed=seed, rates=dict(PROFILES[faults]))
-        self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES)
+        self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES[kind])
         self.store = MemoryStore()
         self.record = Record()
         self.hosts = {name: self._host(name) for name in self.file.instruments}
@@ -61,7 +70,7 @@ class VirtualLab:
         config = InstrumentConfig(instrument_id=name, driver=self.file.instruments[name].driver, address="")
         driver = registry.build(config, self.clock, self.sim.transport(name))
         return Host(
-            name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 86400.0)
+            name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 43200.0)
         )
 
     def close(self) -> None:
@@ -109,9 +118,9 @@ class VirtualLab:
         return id
 
 
-def campaign(**changes: Any) -> Spec:
-    """The template's campaign with some keys of its sections changed: ``budget={"experiments": 5}``; lists are replaced."""
-    spec, _ = Spec.load(TEMPLATE / "campaigns" / "conductivity.toml")
+def campaign(name: str = "electrolyte/campaigns/conductivity.toml", **changes: Any) -> Spec:
+    """A template's campaign with some keys of its sections changed: ``budget={"experiments": 5}``; lists are replaced."""
+    spec, _ = Spec.load(TEMPLATES / name)
     data = spec.json()
     for section, values in changes.items():
         data[section] = {**data[section], **values} if isinstance(data[section], dict) else values

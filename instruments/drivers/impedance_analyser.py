@@ -13,8 +13,6 @@ by least squares in the three unknowns R, cot(a pi / 2) and L cot(a pi / 2).
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
@@ -36,9 +34,9 @@ from instruments.contract import (
     quantity,
 )
 from instruments.drivers.program_machine import ProgramMachine
-from instruments.errors import BadReply, InvalidMeasurement
+from instruments.errors import InvalidMeasurement
 from instruments.limits import narrowed
-from instruments.scpi import fields, number, whole
+from instruments.scpi import fields, number, table, whole
 from instruments.transport import Transport
 
 Point = tuple[float, float, float]  #: frequency Hz, real ohm, imaginary ohm
@@ -152,18 +150,10 @@ class ImpedanceAnalyser(ProgramMachine):
 
 def parse_spectra(raw: bytes) -> list[list[Point]]:
     """The sweeps of a raw file. Raises BadReply when it cannot be read."""
-    try:
-        rows = list(csv.reader(io.StringIO(raw.decode("ascii")), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadReply(f"the raw file cannot be read: {error}") from None
-    if not rows or rows[0] != HEADER:
-        raise BadReply(f"the raw file does not begin with {','.join(HEADER)}")
     sweeps: dict[str, list[Point]] = {}
-    for row in rows[1:]:
-        if len(row) != len(HEADER):
-            raise BadReply(f"a line of the raw file has {len(row)} fields: {row!r}")
-        f, re, im = (number(cell, name) for cell, name in zip(row[1:], HEADER[1:], strict=True))
-        sweeps.setdefault(row[0], []).append((f, re, im))
+    for sweep, *cells in table(raw, HEADER):
+        f, re, im = (number(cell, name) for cell, name in zip(cells, HEADER[1:], strict=True))
+        sweeps.setdefault(sweep, []).append((f, re, im))
     return list(sweeps.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from instruments.sim.scpi_device import ScpiDevice
+from instruments.sim.machine import Machine
 
 GROUP = "labctl.simulators"
 
@@ -14,7 +14,7 @@ def names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def machines(name: str) -> dict[str, type[ScpiDevice]]:
+def machines(name: str) -> dict[str, type[Machine]]:
     """Driver -> the simulated machine that stands behind it. Raises KeyError for an unknown lab."""
-    found: dict[str, type[ScpiDevice]] = entry_points(group=GROUP)[name].load()
+    found: dict[str, type[Machine]] = entry_points(group=GROUP)[name].load()
     return found

@@ -28,7 +28,13 @@ class SimulatorInfo:
 
     pid: int
     ports: Mapping[str, int]
+    schemes: Mapping[str, str]
     control: int
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each machine is reached."""
+        return {name: f"{self.schemes[name]}://127.0.0.1:{port}" for name, port in self.ports.items()}
 
 
 def running(folder: Path) -> SimulatorInfo | None:
@@ -45,7 +51,7 @@ def running(folder: Path) -> SimulatorInfo | None:
         info = json.loads((folder / INFO).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None  # it is just starting, or stopping
-    return SimulatorInfo(pid=info["pid"], ports=info["ports"], control=info["control"])
+    return SimulatorInfo(pid=info["pid"], ports=info["ports"], schemes=info["schemes"], control=info["control"])
 
 
 def ensure_running(
@@ -146,6 +152,14 @@ class SimulatorControl:
         """How often each job was really begun by a machine."""
         return dict(self.ask("acts")["acts"])
 
+    def acts_on(self) -> dict[str, dict[str, int]]:
+        """How often each job was really begun on each sample: sample -> job -> count; a tray counts for all in it."""
+        return dict(self.ask("acts")["on"])
+
+    def turn_knob(self, furnace: str, celsius: float) -> None:
+        """Someone at the front panel changes the set-point."""
+        self.ask("knob", machine=furnace, celsius=celsius)
+
     def made(self) -> dict[str, int]:
         """How often each sample was really made."""
         return dict(self.ask("acts")["made"])
@@ -161,6 +175,16 @@ class SimulatorControl:
     def truth(self, mass: Mapping[str, float], temperature_c: float) -> float:
         """True conductivity of a composition, mS/cm. For the judge of a test, never for a campaign."""
         return float(self.ask("truth", mass=dict(mass), temperature_c=temperature_c)["conductivity"])
+
+    def alloy_truth(self, mass: Mapping[str, float], **process: float) -> dict[str, float]:
+        """True hardness and pitting potential. For the judge of a test, never for a campaign.
+
+        Parameters
+        ----------
+        process
+            solution_c, solution_s, ageing_c, ageing_s.
+        """
+        return dict(self.ask("truth", mass=dict(mass), **process))
 
     def stop(self) -> None:
         """End it, and wait until it has let go of its folder."""

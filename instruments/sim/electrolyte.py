@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from instruments.sim.doser import Doser
 from instruments.sim.impedance_cell import ImpedanceCell
-from instruments.sim.scpi_device import ScpiDevice
+from instruments.sim.machine import Machine
 from instruments.sim.thermostat_block import ThermostatBlock
 
-DEVICES: dict[str, type[ScpiDevice]] = {
+DEVICES: dict[str, type[Machine]] = {
     "gravimetric-doser": Doser,
     "thermostat": ThermostatBlock,
     "impedance-analyser": ImpedanceCell,

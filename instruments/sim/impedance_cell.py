@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from instruments.sim import physics
@@ -94,6 +95,13 @@ class ImpedanceCell(ScpiDevice):
         if self.world.happens("bubble", self.name, rng):
             return 4, "no stable spectrum: bubble in the cell"
         return super().trouble(rng, program)
+
+    def truth(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Conductivity of a liquid at a temperature, mS/cm, and why there is none."""
+        if "temperature_c" not in order:
+            return {}
+        mass, celsius = order["mass"], float(order["temperature_c"])
+        return {"conductivity": physics.conductivity(mass, celsius), "failure": physics.failure(mass, celsius)}
 
     def result(self, run: PastRun) -> str:
         """Temperature in the cell, sweeps done."""

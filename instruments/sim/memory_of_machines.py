@@ -25,6 +25,7 @@ class PastRun:
     code: int  #: fault with which it ends, 0 for none
     message: str
     aborted: datetime | None
+    pieces: tuple[str, ...] = ()  #: the samples of a tray, when there are several; told when it is added
 
 
 class MachineMemory:
@@ -39,7 +40,11 @@ class MachineMemory:
             " started TEXT, duration_s REAL, attempt INTEGER, code INTEGER, message TEXT, aborted TEXT,"
             " PRIMARY KEY (device, number))"
         )
-        self.db.execute("CREATE INDEX IF NOT EXISTS by_sample ON run (sample, device)")
+        self.db.execute(
+            "CREATE TABLE IF NOT EXISTS piece (sample TEXT, device TEXT, number INTEGER,"
+            " PRIMARY KEY (sample, device, number)) WITHOUT ROWID"
+        )
+        self.db.execute("INSERT OR IGNORE INTO piece SELECT sample, device, number FROM run")  # from before trays
         self.db.execute("CREATE INDEX IF NOT EXISTS by_label ON run (label)")
         self.db.execute("CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT)")
 
@@ -48,7 +53,11 @@ class MachineMemory:
         self.db.close()
 
     def add(self, run: PastRun) -> None:
-        """Written before START is acknowledged."""
+        """Written before START is acknowledged, with every sample that it is about."""
+        self.db.execute("BEGIN IMMEDIATE")
+        self.db.executemany(
+            "INSERT INTO piece VALUES (?, ?, ?)", [(s, run.device, run.number) for s in run.pieces or (run.sample,)]
+        )
         self.db.execute(
             "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
@@ -56,6 +65,7 @@ class MachineMemory:
                 run.duration_s, run.attempt, run.code, run.message,
             ),
         )  # fmt: skip
+        self.db.execute("COMMIT")
 
     def abort(self, device: str, number: int, at: datetime) -> None:
         """The run was stopped."""
@@ -89,12 +99,21 @@ class MachineMemory:
         return self._rows("device=? ORDER BY number", device)
 
     def of_sample(self, sample: str, device: str) -> list[PastRun]:
-        """Runs of a machine for a sample, oldest first."""
-        return self._rows("sample=? AND device=? ORDER BY number", sample, device)
+        """Runs of a machine for a sample, alone or in a tray, oldest first."""
+        pieces = "SELECT number FROM piece WHERE sample=? AND device=?"
+        return self._rows(f"device=? AND number IN ({pieces}) ORDER BY number", device, sample, device)
 
     def acts(self) -> dict[str, int]:
         """How often each labelled act was begun, over all machines."""
         return dict(self.db.execute("SELECT label, count(*) FROM run GROUP BY label").fetchall())
+
+    def acts_on(self) -> dict[str, dict[str, int]]:
+        """How often each labelled act was begun on each sample: sample -> label -> count. A tray counts for all in it."""
+        query = "SELECT p.sample, r.label, count(*) FROM piece p JOIN run r USING (device, number) GROUP BY 1, 2"
+        found: dict[str, dict[str, int]] = {}
+        for sample, label, count in self.db.execute(query).fetchall():
+            found.setdefault(sample, {})[label] = count
+        return found
 
     def made(self) -> dict[str, int]:
         """How often each sample was made: runs that dosed."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from instruments.sim.machine import Machine
 from instruments.sim.memory_of_machines import PastRun
 from instruments.sim.world import World
 
@@ -23,22 +24,17 @@ class Refused(Exception):
         self.entry = f'{code},"{text}"'
 
 
-class ScpiDevice:
+class ScpiDevice(Machine):
     """One machine, without its wire: a line in, a reply or nothing out.
 
     Subclasses say what their program consists of, how long it takes and what it gives.
     """
 
-    model = "X"
-
     def __init__(self, name: str, world: World, neighbours: dict[str, list[str]]) -> None:
-        self.name = name
-        self.world = world
-        self.neighbours = neighbours  #: names of the machines of each driver in this lab
+        super().__init__(name, world, neighbours)
         self.errors: list[str] = []
         self._headers: dict[str, Callable[[str], Reply]] = {}
         self.program: dict[str, Any] = {}
-        self.mode_override: str | None = None  #: LOCAL, INTERLOCKED or FAULT, set from outside
         self.commands: dict[str, Callable[[str], Reply]] = {
             "*IDN?": lambda _: f"labctl simulation,{self.model},{name},1.0",
             "*CLS": lambda _: self.errors.clear(),
@@ -54,7 +50,7 @@ class ScpiDevice:
             "RUN:STATe?": lambda a: self.state(self.run(a)),
             "RUN:RESult?": lambda a: self.result(self.finished(a)),
             "RUN:DATA?": lambda a: self.data(self.finished(a)).encode("ascii"),
-            "ABORt": lambda _: self.abort(),
+            "ABORt": lambda _: self.stop(),
         }
         self.clear()
 
@@ -117,18 +113,6 @@ class ScpiDevice:
         parts = [f'SAMP="{self.program["sample"]}"', f'LAB="{self.program["label"]}"', *self.echo_settings()]
         return ";".join(parts)
 
-    def mode(self) -> str:
-        """Whether a program may start."""
-        if self.mode_override:
-            return self.mode_override
-        last = self.world.memory.last(self.name)
-        return "BUSY" if last is not None and not self.world.over(last) else "READY"
-
-    def count(self) -> int:
-        """Runs ever started."""
-        last = self.world.memory.last(self.name)
-        return last.number if last else 0
-
     def last(self) -> str:
         """The newest run."""
         run = self.world.memory.last(self.name)
@@ -188,12 +172,6 @@ class ScpiDevice:
             state, code, message = ("FAILED" if run.code else "DONE"), run.code, run.message
             left = 0.0
         return f'{run.number},"{run.label}",{state},{0.0 if run.aborted else left:.3f},{code},"{message}"'
-
-    def abort(self) -> None:
-        """Stop what runs, if anything does."""
-        last = self.world.memory.last(self.name)
-        if last is not None and not self.world.over(last):
-            self.world.memory.abort(self.name, last.number, self.world.clock.now())
 
     # -- what each machine says for itself --------------------------------------------------
 

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from instruments.clock import ScaledClock, WallClock
-from instruments.sim import physics
+from instruments.sim import modbus_frame
 from instruments.sim.catalogue import machines
+from instruments.sim.furnace import TrayFurnace
 from instruments.sim.lab import SimulatedLab
+from instruments.sim.machine import Machine
 from instruments.sim.memory_of_machines import MachineMemory, PastRun
 from instruments.sim.scpi_device import ScpiDevice, block
 from instruments.sim.world import PROFILES, World
@@ -68,7 +70,9 @@ class Server:
         control = await asyncio.start_server(self._control, "127.0.0.1", 0)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
-        announce({"pid": os.getpid(), "ports": self.ports, "control": control.sockets[0].getsockname()[1]})
+        schemes = {name: machine.scheme for name, machine in self.lab.machines.items()}
+        port = control.sockets[0].getsockname()[1]
+        announce({"pid": os.getpid(), "ports": self.ports, "schemes": schemes, "control": port})
         while not self.stopping.is_set():
             self._keep_time()
             with contextlib.suppress(TimeoutError):
@@ -100,24 +104,43 @@ class Server:
 
     def _machine(self, name: str) -> Handler:
         machine = self.lab.machines[name]
+        speak = self._lines if isinstance(machine, ScpiDevice) else self._frames
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if (old := self._writers.get(name)) is not None:
                 old.transport.abort()  # one client at a time: the newest
             self._writers[name] = writer
-            with contextlib.suppress(ConnectionError, asyncio.LimitOverrunError, ValueError):
-                while line := await reader.readline():
-                    self.touched = self.lab.world.clock.monotonic()
-                    reply = machine.handle(line.decode("ascii", "replace").rstrip("\r\n"))
-                    if reply is not None:
-                        await self._answer(name, writer, reply)
+            with contextlib.suppress(
+                ConnectionError, asyncio.LimitOverrunError, asyncio.IncompleteReadError, ValueError
+            ):
+                await speak(name, reader, writer)
             writer.close()
 
         return serve
 
-    async def _answer(self, name: str, writer: asyncio.StreamWriter, reply: str | bytes) -> None:
-        """The reply as bytes, through whatever strikes the line."""
-        content = block(reply) if isinstance(reply, bytes) else reply.encode("ascii") + b"\n"
+    async def _lines(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """SCPI: a line in, a line, a block or nothing out."""
+        machine = self.lab.machines[name]
+        assert isinstance(machine, ScpiDevice)
+        while line := await reader.readline():
+            self.touched = self.lab.world.clock.monotonic()
+            reply = machine.handle(line.decode("ascii", "replace").rstrip("\r\n"))
+            if reply is not None:
+                content = block(reply) if isinstance(reply, bytes) else reply.encode("ascii") + b"\n"
+                await self._answer(name, writer, content)
+
+    async def _frames(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Modbus: a frame in, a frame out; what is no frame ends the connection."""
+        machine = self.lab.machines[name]
+        assert isinstance(machine, TrayFurnace)
+        while True:
+            header = await reader.readexactly(modbus_frame.HEADER)
+            frame = header + await reader.readexactly(modbus_frame.rest(header))
+            self.touched = self.lab.world.clock.monotonic()
+            await self._answer(name, writer, modbus_frame.answer(machine, frame))
+
+    async def _answer(self, name: str, writer: asyncio.StreamWriter, content: bytes) -> None:
+        """The reply, through whatever strikes the line."""
         fault = self.lab.wire_fault(name)
         if fault in ("mute", "freeze"):
             return
@@ -183,17 +206,19 @@ class Server:
                 self.lab.machines[order["machine"]].mode_override = order["value"]
                 return {"ok": True}
             case "acts":
-                return {"acts": world.memory.acts(), "made": world.memory.made()}
+                return {"acts": world.memory.acts(), "made": world.memory.made(), "on": world.memory.acts_on()}
             case "record":
                 return {
                     "runs": [account(m, run) for m in self.lab.machines.values() for run in world.memory.runs(m.name)]
                 }
             case "truth":
-                mass, temperature = order["mass"], float(order["temperature_c"])
-                return {
-                    "conductivity": physics.conductivity(mass, temperature),
-                    "failure": physics.failure(mass, temperature),
-                }
+                return {k: v for machine in self.lab.machines.values() for k, v in machine.truth(order).items()}
+            case "knob":
+                furnace = self.lab.machines[order["machine"]]
+                if not isinstance(furnace, TrayFurnace):
+                    raise ValueError(f"{furnace.name} has no knob")
+                furnace.write(2, [furnace.raw(float(order["celsius"]))])
+                return {"ok": True}
             case "stop":
                 self.stopping.set()
                 return {"ok": True}
@@ -201,17 +226,18 @@ class Server:
                 raise ValueError(f"unknown order {unknown!r}")
 
 
-def account(machine: ScpiDevice, run: PastRun) -> dict[str, Any]:
+def account(machine: Machine, run: PastRun) -> dict[str, Any]:
     """What a machine itself says of a run: whose it was, and what came out."""
-    good = not run.code and run.aborted is None and machine.world.over(run)
+    ended_well = not run.code and run.aborted is None and machine.world.over(run)
+    said = machine if ended_well and isinstance(machine, ScpiDevice) else None  # furnaces hand over nothing
     return {
         "machine": machine.name,
         "number": run.number,
         "label": run.label,
         "sample": run.sample,
         "started": run.started.isoformat(),
-        "result": machine.result(run) if good else None,
-        "sha256": hashlib.sha256(machine.data(run).encode("ascii")).hexdigest() if good else None,
+        "result": said.result(run) if said else None,
+        "sha256": hashlib.sha256(said.data(run).encode("ascii")).hexdigest() if said else None,
     }
 
 
@@ -225,7 +251,7 @@ def resumed(memory: MachineMemory) -> datetime:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="instruments.sim.server", description="A simulated electrolyte lab.")
+    parser = argparse.ArgumentParser(prog="instruments.sim.server", description="A simulated lab.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--simulator", default="electrolyte", help="which simulated lab")
     parser.add_argument("--device", action="append", default=[], metavar="NAME=DRIVER")

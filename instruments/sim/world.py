@@ -13,10 +13,13 @@ from instruments.sim.memory_of_machines import MachineMemory, PastRun
 #: Rates per operation. "demo" is a lab on a good week; "chaos" is for finding what breaks.
 PROFILES: dict[str, dict[str, float]] = {
     "none": {},
-    "demo": {"jam": 0.002, "bubble": 0.01, "mute": 0.0005, "outlier": 0.0, "stuck": 0.01},
+    "demo": {
+        "jam": 0.002, "bubble": 0.01, "mute": 0.0005, "outlier": 0.0, "stuck": 0.01, "piece": 0.002, "break": 0.0005,
+    },
     "chaos": {
         "jam": 0.03, "lost": 0.01, "bubble": 0.05, "interlock": 0.01, "sensor": 0.005, "outlier": 0.02, "stuck": 0.02,
         "mute": 0.01, "garbage": 0.01, "late": 0.01, "split": 0.01, "duplicate": 0.01, "drop": 0.01,
+        "piece": 0.02, "break": 0.005,
     },
 }  # fmt: skip
 WIRE = ("mute", "garbage", "late", "split", "duplicate", "drop", "freeze")  #: faults of the line, not of the machine
@@ -65,10 +68,13 @@ class World:
         """Whether a run has come to its end."""
         return run.aborted is not None or self.since(run.started) >= run.duration_s
 
+    def finished(self, sample: str, devices: list[str]) -> list[PastRun]:
+        """What these machines have done to a sample with success, oldest first."""
+        runs = [run for device in devices for run in self.memory.of_sample(sample, device)]
+        good = [run for run in runs if run.code == 0 and run.aborted is None and self.over(run)]
+        return sorted(good, key=lambda run: run.started)
+
     def contents(self, sample: str, dosers: list[str]) -> dict[str, float] | None:
         """What is really in the vial, mg by feedstock; None if it was never made."""
-        for device in dosers:
-            for run in reversed(self.memory.of_sample(sample, device)):
-                if run.code == 0 and run.aborted is None and self.over(run):
-                    return {name: float(mg) for name, mg in run.program["dosed"].items()}
-        return None
+        done = self.finished(sample, dosers)
+        return {name: float(mg) for name, mg in done[-1].program["dosed"].items()} if done else None

@@ -21,18 +21,31 @@ class LabFolder:
     """A lab made by `labctl init`, and the simulator behind it."""
 
     folder: Path
+    kind: str = "electrolyte"
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
     def make(
-        cls, folder: Path, *, experiments: int = 6, speed: float = 36000, seed: int = 1, faults: str = "none"
+        cls,
+        folder: Path,
+        *,
+        experiments: int = 6,
+        speed: float = 36000,
+        seed: int = 1,
+        faults: str = "none",
+        kind: str = "electrolyte",
     ) -> LabFolder:
-        """A fresh electrolyte lab with a small and fast campaign."""
-        subprocess.run([*LABCTL, "init", str(folder), "--lab", "electrolyte"], check=True, capture_output=True)
-        lab = cls(folder)
+        """A fresh lab with a small and fast campaign."""
+        subprocess.run([*LABCTL, "init", str(folder), "--lab", kind], check=True, capture_output=True)
+        lab = cls(folder, kind)
         lab.edit("labctl.toml", {"speed": f"{speed:g}", "faults": f'"{faults}"'})
-        lab.edit("campaigns/conductivity.toml", {"experiments": str(experiments), "seed": str(seed)})
+        lab.edit(lab.campaign, {"experiments": str(experiments), "seed": str(seed)})
         return lab
+
+    @property
+    def campaign(self) -> str:
+        """The file of its campaign."""
+        return f"campaigns/{'hardness' if self.kind == 'alloy' else 'conductivity'}.toml"
 
     def edit(self, name: str, values: dict[str, str]) -> None:
         """Set `key = value` lines; every key must be there."""

@@ -255,6 +255,34 @@ def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None
     assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "old", "new", "field", "factor", "offset"),
+    [
+        ("293.15 K", "313.15 K", '"25 degC"', '"$bath"', "temperature_c", 1.0, -273.15),
+        ("0.1 h", "2 h", '"10 min"', '"$bath"', "hold_s", 3600.0, 0.0),
+    ],
+)
+def test_a_setting_is_converted_into_the_unit_of_the_instrument(
+    low: str, high: str, old: str, new: str, field: str, factor: float, offset: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.toml"
+    process = f'[process.bath]\ntype = "float"\nmin = "{low}"\nmax = "{high}"\n\n[budget]'
+    path.write_text(GOOD.replace("[budget]", process).replace(old, new))
+    spec, _ = Spec.load(path)
+    candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
+    told = resolve(spec, candidate, LAB.capabilities()).steps[1].params[field]
+    assert told == pytest.approx(offset + factor * float(candidate.process["bath"]))
+
+
+def test_a_setting_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    process = '[process.bath]\ntype = "float"\nmin = "1 h"\nmax = "2 h"\n\n[budget]'
+    path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
+    spec, _ = Spec.load(path)
+    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
+    assert "temperature: h cannot be converted to degC" in fault.message
+
+
 def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'

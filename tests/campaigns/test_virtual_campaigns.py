@@ -328,3 +328,22 @@ def test_a_campaign_ends_when_the_best_possible_is_hardly_better() -> None:
     row, made = ended(lab, id), experiments(lab, id)
     assert row.reason.endswith("% probability the best possible is at most 2 mS/cm better than what was found")
     assert 10 <= len(made) < 60
+
+
+def test_a_month_of_alloys() -> None:
+    async def work() -> tuple[VirtualLab, str]:
+        lab = VirtualLab(kind="alloy", faults="demo")
+        LABS.append(lab)
+        return lab, await lab.carry_out(campaign("alloy/campaigns/hardness.toml", budget={"experiments": 30}))
+
+    lab, id = live(work())
+    states = Counter(e.state for e in experiments(lab, id))
+    assert states.total() == 30
+    assert states["done"] >= 20
+    assert set(lab.sim.world.memory.acts().values()) == {1}
+    with lab.store.transaction() as tx:
+        asked = {j.id: j.params["hold_s"] for j in tx.find(db.Job, capability="age", state="done")}
+        times = {m.job_id: m.value for m in tx.find(db.Measurement, quantity="ageing_time")}
+    assert times
+    assert all(abs(value - asked[job]) < 6.0 for job, value in times.items() if job)
+    assert all(1800 <= seconds <= 86400 for seconds in asked.values())

@@ -189,7 +189,7 @@ def test_errors_are_json_for_those_who_asked_for_json(tmp_path: Path, monkeypatc
         (["campaign", "list", "-o", "yaml"], 2, "'yaml' is not one of"),
         (["candidate", "list", "--top", "0"], 2, "greater than or equal to 1"),
         (["init", ".", "--lab", "electrolyte"], 2, "nothing was written"),
-        (["init", "new", "--lab", "alchemy"], 2, "there are: electrolyte"),
+        (["init", "new", "--lab", "alchemy"], 2, "there are: alloy, electrolyte"),
     ],
 )
 def test_bad_commands_say_what_is_wrong_and_change_nothing(

@@ -23,6 +23,7 @@ HEAVY = {
     "bayes_opt",
     "alembic",
     "plotext",
+    "pymodbus",
 }
 DUMP = """
 import sys

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.toml_file import FileFaults
 from labctl import campaigning, wiring
 from labctl.errors import ExistsError, UsageError
 from labctl.initialise import initialise
@@ -15,6 +16,20 @@ def test_a_new_lab_is_sound_from_the_first_moment(tmp_path: Path) -> None:
     assert lab.file.lab.name == "my-lab"
     spec, _ = campaigning.validate(lab, tmp_path / "my lab!" / "campaigns" / "conductivity.toml")
     assert spec.budget.experiments == 30
+
+
+def test_the_alloy_lab_is_sound_and_its_furnaces_speak_modbus(tmp_path: Path) -> None:
+    initialise(tmp_path / "alloys", "alloy")
+    lab = wiring.open_lab(tmp_path / "alloys")
+    spec, _ = campaigning.validate(lab, tmp_path / "alloys" / "campaigns" / "hardness.toml")
+    assert [o.quantity for o in spec.wanted.all] == ["vickers_hardness", "pitting_potential"]
+    real = (tmp_path / "alloys" / "labctl.toml").read_text().replace("simulated = true", "simulated = false")
+    real = real.replace('driver = "furnace" ', 'address = "tcp://192.0.2.7:502"\ndriver = "furnace" ')
+    (tmp_path / "alloys" / "labctl.toml").write_text(real)
+    with pytest.raises(FileFaults) as caught:
+        wiring.open_lab(tmp_path / "alloys")
+    said = [f.message + f.hint for f in caught.value.faults if "furnace-1" in f.message]
+    assert said == ["furnace-1 is driven over modbus://, not over this addresswrite modbus://HOST:PORT/UNIT"]
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:

@@ -236,5 +236,7 @@ def test_every_profile_names_faults_that_exist() -> None:
         "duplicate",
         "drop",
         "freeze",
+        "piece",
+        "break",
     }
     assert all(set(rates) <= known for rates in PROFILES.values())

@@ -1,0 +1,539 @@
+"""Tray furnace behind a temperature programmer, model TF-8: heat treatment of up to eight samples at once.
+
+The controller is a table of registers, laid out like those of the Eurotherm 2400 series
+(docs/devices/alloy-lab.md). Temperatures and times are whole numbers whose scale is read from
+the controller, never assumed. Everything that is written is read back before the program is
+started. A tag in spare registers and the controller's own count of starts tell after a crash
+whether an act began; each look at a run also sees whether a hand has changed the set-point.
+"""
+
+from __future__ import annotations
+
+import binascii
+import csv
+import io
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from instruments.clock import Clock
+from instruments.contract import (
+    Capability,
+    Fault,
+    Found,
+    InstrumentConfig,
+    JobRequest,
+    JobResult,
+    Mode,
+    NotStarted,
+    Params,
+    RawFile,
+    Reading,
+    Run,
+    RunState,
+    SampleAt,
+    SampleFailure,
+    Unknowable,
+    quantity,
+)
+from instruments.drivers.program_machine import FAULTS
+from instruments.errors import BadReply, DeviceRefused, TransportError
+from instruments.limits import narrowed
+from instruments.transport import Registers
+
+PROCESS, ALARMS, STATUS, SEGMENT, IDENTITY, STATISTICS, BREAK, MANUAL, SCALES = 1, 13, 23, 56, 122, 133, 258, 273, 525
+PROGRAM, COUNTER, TAG, SUM, TRAY, LOG = 8192, 20480, 20482, 20514, 20528, 20640
+SEGMENTS, PLACES, TAG_REGISTERS, LABEL_REGISTERS, LOGGED = 14, 8, 32, 12, 121
+RESET, RUNNING, HOLD, HOLDBACK, COMPLETE = 1, 2, 4, 8, 16
+END, RAMP, DWELL = 0, 1, 3
+PER_MINUTE = 1  #: code of the unit of ramps (K/min) and dwells (min)
+LONGEST_DWELL_MIN = 900.0  #: of one segment; longer holds are several
+INVALID = {0x7FFF, 0x8000}  #: what a register holds when there is no measurement
+FROM_THE_MIDDLE = (4, 5, 3, 6, 2, 7, 1, 8)  #: places in the order in which they are filled: the edges are coldest
+ALARM_ABOVE_K, BAND_K = 15.0, 10.0  #: the controller's own trip above the set-point; what we still call "held"
+UNIFORMITY_K = 10.0 / math.sqrt(3.0)  #: the tray is within +-10 K (AMS 2750, class 4 is 10 K), taken as rectangular
+ENDED_WELL, ENDED_WITH_FAULT = 1, 10  #: how a run ended; a fault's code is added to the latter
+
+
+class HeatTreatment(Params):
+    """A temperature and how long it is held, after a ramp. The limits stand in each treatment."""
+
+    temperature_c: float
+    hold_s: float
+    ramp_k_per_min: float = quantity("K/min", 1, 20, key="ramp", default=10.0)
+
+
+class SolutionTreat(HeatTreatment):
+    """Dissolve, then quench in water.
+
+    Below 450 degC too little dissolves to be worth a run. At 660 degC aluminium melts, and
+    many of its alloys from 507 degC on; up to 560 degC a melted sample does not leave its place.
+    """
+
+    temperature_c: float = quantity("degC", 450, 560, key="temperature")
+    hold_s: float = quantity("s", 0, 172800, key="hold", default=7200.0)
+
+
+class Age(HeatTreatment):
+    """Let precipitate, then cool in the furnace.
+
+    Below 100 degC nothing happens within a run; above 250 degC the alloy is annealed, not aged.
+    """
+
+    temperature_c: float = quantity("degC", 100, 250, key="temperature")
+    hold_s: float = quantity("s", 0, 604800, key="hold")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers stand in registers: decimals of temperatures, and of times and rates."""
+
+    temperature: int
+    time: int
+
+    def raw(self, celsius: float) -> int:
+        """A temperature as a register. Raises DeviceRefused when it cannot be told so finely or does not fit."""
+        return word(round(celsius * 10**self.temperature), f"{celsius:g} degC")
+
+    def raw_time(self, minutes: float) -> int:
+        """Minutes, or K/min, as a register."""
+        return word(round(minutes * 10**self.time), f"{minutes:g} min")
+
+    def celsius(self, raw: int, what: str) -> float:
+        """A register as a temperature. Raises BadReply where there is none."""
+        if raw in INVALID:
+            raise BadReply(f"{what}: no reading (sensor break)")
+        return float(signed(raw) / 10**self.temperature)
+
+    @property
+    def step(self) -> float:
+        """Smallest difference of temperatures, K."""
+        return float(10.0**-self.temperature)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The controller at one moment."""
+
+    scale: Scale
+    pv: int
+    target: int
+    working: int
+    status: int
+    segment: int
+    broken: bool
+    manual: bool
+    count: int
+    tag: str
+    sum: int
+    ended: int
+    left_s: int
+    door: bool
+
+
+class Furnace:
+    """See module."""
+
+    verified_on_hardware = False
+    scheme: ClassVar[str] = "modbus"
+
+    def __init__(self, wire: Registers, clock: Clock) -> None:
+        self.wire = wire
+        self.clock = clock
+        wire.pin(IDENTITY, 3)
+
+    @classmethod
+    def capabilities(cls, limits: Mapping[str, Any]) -> list[Capability]:
+        """What it can do. Heating again changes the samples, so no run is repeated on a guess."""
+        return narrowed(
+            [
+                treatment(
+                    "solution_treat", SolutionTreat, "heat to dissolve, then quench in water", "solution", 12000.0
+                ),
+                treatment("age", Age, "hold warm to let precipitate", "ageing", 40000.0),
+            ],
+            limits,
+        )
+
+    @classmethod
+    def example_request(cls, job_id: str, sample_id: str) -> JobRequest:
+        """A small job for the conformance suite: nothing changes much at 120 degC within ten minutes."""
+        return JobRequest(
+            job_id=job_id,
+            capability="age",
+            params={"temperature_c": 120.0, "hold_s": 600.0},
+            samples=(SampleAt(sample_id=sample_id),),
+        )
+
+    async def identity(self) -> str:
+        """Who answers."""
+        model, high, low = await self._read(IDENTITY, 3)
+        return f"tray furnace,TF-8 (controller {model:04X}),{(high << 16) + low}"
+
+    async def close(self) -> None:
+        """Let go of the wire."""
+        await self.wire.close()
+
+    async def health(self) -> tuple[Mode, str, dict[str, float]]:
+        """Mode, message, consumables."""
+        seen = await self.look()
+        if seen.broken:
+            return Mode.FAULT, "sensor break: the thermocouple must be replaced", {}
+        if seen.door:
+            return Mode.INTERLOCKED, "the door is open", {}
+        if seen.manual:
+            return Mode.LOCAL, "in manual mode at the front panel", {}
+        return (Mode.READY if seen.status in (RESET, COMPLETE) else Mode.BUSY), "", {}
+
+    async def look(self) -> Seen:
+        """Everything that tells where the controller stands."""
+        temperature, time = await self._read(SCALES, 2)
+        if temperature > 3 or time > 3:
+            raise BadReply(f"the controller says it has {temperature} and {time} decimals; expected 0 to 3")
+        pv, target, _, _, working = await self._read(PROCESS, 5)
+        (status,), (segment,) = await self._read(STATUS, 1), await self._read(SEGMENT, 1)
+        (broken,), (manual,) = await self._read(BREAK, 1), await self._read(MANUAL, 1)
+        rest = await self._read(COUNTER, 39)
+        return Seen(
+            Scale(temperature, time), pv, target, working, status, segment, bool(broken), bool(manual),
+            double(rest[0:2]), text(rest[2:34]), rest[34], rest[35], double(rest[36:38]), bool(rest[38]),
+        )  # fmt: skip
+
+    # -- starting -------------------------------------------------------------------------
+
+    async def mark(self) -> str:
+        """Starts so far, and the tag of the newest: both change with the next start."""
+        head = await self._read(COUNTER, 2 + TAG_REGISTERS)
+        return f"{double(head[0:2])} {text(head[2:])}"
+
+    async def start(self, request: JobRequest, params: Params) -> Run:
+        """Write program, alarms, tray and tag; read them back; start."""
+        assert isinstance(params, HeatTreatment)
+        seen = await self.look()
+        if seen.status == COMPLETE:
+            await self.wire.write(STATUS, [RESET])
+        program = programmed(params, seen.scale, quench=request.capability == "solution_treat")
+        await self._set(PROGRAM, program, "the program")
+        await self._set(ALARMS, alarms(params, seen.scale), "the alarm set-points")
+        await self._set(TRAY, labels(request.samples), "the tray's labels")
+        await self._set(SUM, [checksum(program)], "the program's checksum")
+        await self._set(TAG, registers(request.job_id, TAG_REGISTERS), "the tag")
+        await self.wire.write(STATUS, [RUNNING])
+        after = await self.look()
+        if (after.count, after.tag) != (seen.count + 1, request.job_id):
+            raise BadReply(
+                f"start {after.count} is of {after.tag[:40]!r}, not start {seen.count + 1} of {request.job_id!r}"
+            )
+        return await self.judged(after)
+
+    async def _set(self, address: int, values: Sequence[int], what: str) -> None:
+        """Write registers and read them back: a controller clips in silence. Set-points may be written twice."""
+        for i in range(0, len(values), 120):
+            part = (address + i, values[i : i + 120])
+            try:
+                await self.wire.write(*part)
+            except TransportError:
+                await self.wire.write(*part)
+        if await self._get(address, len(values)) != list(values):
+            raise DeviceRefused(f"{what} read back differs from what was written; nothing was started")
+
+    async def _get(self, address: int, count: int) -> list[int]:
+        """Registers of a block that may be longer than a frame."""
+        found: list[int] = []
+        while len(found) < count:
+            found += await self._read(address + len(found), min(120, count - len(found)))
+        return found
+
+    async def _read(self, address: int, count: int) -> list[int]:
+        """Asking again is harmless: a line that stutters once must not cost a tray."""
+        try:
+            return await self.wire.read(address, count)
+        except TransportError:
+            return await self.wire.read(address, count)
+
+    async def find(self, request: JobRequest, params: object, mark: str) -> Found | NotStarted | Unknowable:
+        """After a crash: the tag is written before a start, and the count goes up with it."""
+        seen = await self.look()
+        before, _, tag_before = mark.partition(" ")
+        if seen.count < int(before):
+            return Unknowable(f"its count of starts went back from {before} to {seen.count}: it has lost its memory")
+        if seen.count == int(before):
+            return NotStarted()
+        if seen.tag == request.job_id and seen.count == int(before) + 1:
+            return Found(await self.judged(seen))
+        if seen.tag == tag_before:
+            return NotStarted()  # someone started a program by hand; ours would have left its tag
+        return Unknowable(f"{seen.count - int(before)} programs were started since, the newest of {seen.tag[:40]!r}")
+
+    # -- a run ----------------------------------------------------------------------------
+
+    async def poll(self, run_id: str) -> Run:
+        """Where the run stands, and whether anyone has interfered with it."""
+        seen = await self.look()
+        if str(seen.count) != run_id:
+            message = (
+                f"another program was started (start {seen.count} after {run_id}): what the samples saw is not known"
+            )
+            return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.OPERATOR, message=message)
+        return await self.judged(seen)
+
+    async def judged(self, seen: Seen) -> Run:
+        """The newest run, by all that can be seen of it."""
+        run_id = str(seen.count)
+        program = await self._get(PROGRAM, 8 + 8 * SEGMENTS)
+        if seen.ended >= ENDED_WITH_FAULT:
+            code = seen.ended - ENDED_WITH_FAULT
+            fault, message = FAULTS.get(code, Fault.UNKNOWN), FAULT_WORDS.get(code, f"fault {code}")
+            return Run(run_id=run_id, state=RunState.FAILED, fault=fault, message=message)
+        if why := interfered(seen, program):
+            return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.OPERATOR, message=why)
+        if seen.ended == ENDED_WELL:
+            return await self.completed(seen, program)
+        if seen.status == RESET:
+            message = "the program was reset"
+            return Run(run_id=run_id, state=RunState.ABORTED, fault=Fault.OPERATOR, message=message)
+        return Run(
+            run_id=run_id, state=RunState.RUNNING, remaining_s=float(seen.left_s), message=strayed(seen, program)
+        )
+
+    async def completed(self, seen: Seen, program: Sequence[int]) -> Run:
+        """A finished run is done when the temperature was held and something came out."""
+        peak, low, _ = [seen.scale.celsius(raw, "logged PV") for raw in await self._read(STATISTICS, 3)]
+        goal = held(program, seen.scale)[0]
+        came_out = (await self._read(TRAY + PLACES * LABEL_REGISTERS, 1))[0]
+        run_id = str(seen.count)
+        if peak > goal + BAND_K or low < goal - BAND_K:
+            message = f"PV went from {low:g} to {peak:g} degC during the hold at {goal:g} degC"
+            return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.DRIFT, message=message)
+        if not came_out:
+            return Run(
+                run_id=run_id, state=RunState.FAILED, fault=Fault.SAMPLE_LOST, message="nothing came out of the tray"
+            )
+        return Run(run_id=run_id, state=RunState.DONE)
+
+    async def fetch(self, request: JobRequest, params: Params, run_id: str) -> JobResult:
+        """What each sample that came out has gone through, as the controller tells it."""
+        seen = await self.look()
+        tray = await self._get(TRAY, PLACES * LABEL_REGISTERS + 1)
+        if (str(seen.count), seen.tag) != (run_id, request.job_id) or tray[:-1] != labels(request.samples):
+            raise BadReply(f"the controller holds start {seen.count} of {seen.tag[:40]!r}, not run {run_id}")
+        program = await self._get(PROGRAM, 8 + 8 * SEGMENTS)
+        celsius, hold_s = held(program, seen.scale)
+        average = seen.scale.celsius((await self._read(STATISTICS, 3))[2], "average PV")
+        places = {s.sample_id: place for s, place in zip(request.samples, placed(request.samples), strict=True)}
+        lost = {s: place for s, place in places.items() if not tray[-1] >> (place - 1) & 1}
+        stage = "solution" if request.capability == "solution_treat" else "ageing"
+        return JobResult(
+            job_id=request.job_id,
+            readings=tuple(r for s in places if s not in lost for r in self._readings(s, stage, average, hold_s)),
+            raw_files=(RawFile(name="temperature.csv", media_type="text/csv", content=await self._trace(seen.scale)),),
+            failures={
+                s: SampleFailure(fault=Fault.SAMPLE_LOST, message=f"did not come out of place {place} of the tray")
+                for s, place in lost.items()
+            },
+            as_run={
+                "run": run_id, "set_point_c": celsius, "hold_s": hold_s, "average_c": average, "places": places,
+                "alarms_c": [seen.scale.celsius(raw, "alarm") for raw in await self._read(ALARMS, 2)],
+                "program": segments(program, seen.scale), "quench": bool(ending(program)[3] & 1),
+            },
+        )  # fmt: skip
+
+    def _readings(self, sample: str, stage: str, celsius: float, hold_s: float) -> tuple[Reading, Reading]:
+        at = self.clock.now()
+        return (
+            Reading(
+                sample_id=sample, quantity=f"{stage}_temperature", value=celsius, unit="degC", u=UNIFORMITY_K,
+                method="control thermocouple, mean over the dwells; u is the tray's uniformity", taken_at=at,
+            ),
+            Reading(
+                sample_id=sample, quantity=f"{stage}_time", value=hold_s, unit="s", u=1.0,
+                method="dwells of the program, read back", taken_at=at,
+            ),
+        )  # fmt: skip
+
+    async def _trace(self, scale: Scale) -> bytes:
+        """The controller's log of the run."""
+        logged = await self._get(LOG, 2 + LOGGED)
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["time_s", "pv_degC"])
+        every_s = double(logged[0:2])
+        writer.writerows([i * every_s, scale.celsius(raw, "logged PV")] for i, raw in enumerate(logged[2:]))
+        return out.getvalue().encode("ascii")
+
+    async def abort(self, run_id: str) -> None:
+        """Reset the program; the tray cools where it stands."""
+        await self.wire.write(STATUS, [RESET])
+
+
+FAULT_WORDS = {1: "the tray jammed", 5: "the door was opened", 6: "the thermocouple broke during the run"}
+
+
+def treatment(name: str, model: type[HeatTreatment], summary: str, stage: str, typical_s: float) -> Capability:
+    """One capability of the furnace."""
+    return Capability(
+        name=name,
+        params_model=model,
+        summary=f"{summary}; a tray of up to {PLACES}",
+        batch=(1, PLACES),
+        produces=(f"{stage}_temperature", f"{stage}_time"),
+        units={f"{stage}_temperature": "degC", f"{stage}_time": "s"},
+        physical=True,
+        recover="counter",
+        on_orphan="continue",
+        typical_s=typical_s,
+    )
+
+
+def interfered(seen: Seen, program: Sequence[int]) -> str:
+    """Whose hand was on it, if any; empty when the controller does what it was told."""
+    if checksum(program) != seen.sum:
+        return "the program in the controller is not the one that was started: someone has changed it"
+    if seen.status not in (RUNNING, HOLDBACK) or not 1 <= seen.segment <= SEGMENTS:
+        return ""
+    if seen.manual:
+        return "the furnace was switched to manual at the front panel"
+    goal = goal_of(program, seen.segment)
+    if abs(signed(seen.target) - signed(goal)) > 1:
+        wanted, found = seen.scale.celsius(goal, "set-point"), seen.scale.celsius(seen.target, "set-point")
+        return (
+            f"the set-point was changed to {found:g} degC by another hand; the program says {wanted:g} degC."
+            " Look after the samples in the furnace, then reset it"
+        )
+    return ""
+
+
+def strayed(seen: Seen, program: Sequence[int]) -> str:
+    """What a person should look at while it runs; whether it was held is judged at the end."""
+    if seen.status == HOLD:
+        return "on hold at the front panel"
+    dwells = 1 <= seen.segment <= SEGMENTS and rows_of(program)[seen.segment - 1][0] == DWELL
+    if (
+        not dwells
+        or seen.pv in INVALID
+        or abs(signed(seen.pv) - signed(seen.working)) * seen.scale.step <= ALARM_ABOVE_K
+    ):
+        return ""
+    pv, working = (seen.scale.celsius(raw, "temperature") for raw in (seen.pv, seen.working))
+    return f"PV is {pv:g} degC at a set-point of {working:g} degC"
+
+
+def programmed(params: HeatTreatment, scale: Scale, *, quench: bool) -> list[int]:
+    """The program as registers: a ramp, dwells of at most 900 min, and the end."""
+    minutes, dwells = params.hold_s / 60.0, list[float]()
+    while minutes > 0:
+        dwells.append(min(minutes, LONGEST_DWELL_MIN))
+        minutes -= dwells[-1]
+    goal = scale.raw(params.temperature_c)
+    rows = [[RAMP, goal, scale.raw_time(params.ramp_k_per_min), 0]]
+    rows += [[DWELL, 0, scale.raw_time(m), 0] for m in dwells or [0.0]]
+    rows.append([END, 0, 0, int(quench)])
+    if len(rows) > SEGMENTS:
+        raise DeviceRefused(f"a hold of {params.hold_s:g} s needs {len(rows)} segments; a program has {SEGMENTS}")
+    rows += [[END, 0, 0, 0]] * (SEGMENTS - len(rows))
+    return [0, 0, PER_MINUTE, PER_MINUTE, 1, 0, 0, 0, *(n for row in rows for n in [*row, 0, 0, 0, 0])]
+
+
+def alarms(params: HeatTreatment, scale: Scale) -> list[int]:
+    """The controller's own trips: too hot in all, and too far from the set-point."""
+    return [scale.raw(params.temperature_c + ALARM_ABOVE_K), scale.raw(ALARM_ABOVE_K)]
+
+
+def rows_of(program: Sequence[int]) -> list[Sequence[int]]:
+    """Type, target, rate or duration, and events of each segment."""
+    return [program[8 + 8 * i : 12 + 8 * i] for i in range(SEGMENTS)]
+
+
+def ending(program: Sequence[int]) -> Sequence[int]:
+    """The segment that ends the program."""
+    return next((row for row in rows_of(program) if row[0] == END), (END, 0, 0, 0))
+
+
+def goal_of(program: Sequence[int], segment: int) -> int:
+    """The set-point register of a segment: a dwell keeps that of the ramp before it."""
+    return next((row[1] for row in reversed(rows_of(program)[:segment]) if row[0] == RAMP), 0)
+
+
+def held(program: Sequence[int], scale: Scale) -> tuple[float, float]:
+    """Set-point, degC, and seconds of all dwells, as the program in the controller has them."""
+    dwells = sum(row[2] for row in rows_of(program) if row[0] == DWELL)
+    return scale.celsius(goal_of(program, SEGMENTS), "set-point"), round(60.0 * dwells / 10**scale.time, 6)
+
+
+def segments(program: Sequence[int], scale: Scale) -> list[dict[str, Any]]:
+    """The program in words, up to its end."""
+    found: list[dict[str, Any]] = []
+    for kind, target, value, _ in rows_of(program):
+        number = value / 10**scale.time
+        if kind == RAMP:
+            found.append({"ramp_k_per_min": number, "to_c": scale.celsius(target, "set-point")})
+        elif kind == DWELL:
+            found.append({"dwell_min": number})
+        else:
+            break
+    return found
+
+
+def placed(samples: Sequence[SampleAt]) -> list[int]:
+    """Which place each sample has: its own, or the next free one from the middle.
+
+    Raises
+    ------
+    DeviceRefused
+        A place that there is not, or one that two samples claim.
+    """
+    own = [int(s.position) if s.position.isdigit() else 0 for s in samples]
+    if any(s.position and not 1 <= place <= PLACES for s, place in zip(samples, own, strict=True)):
+        raise DeviceRefused(f"positions are {[s.position for s in samples]}; the tray has places 1 to {PLACES}")
+    free = iter(p for p in FROM_THE_MIDDLE if p not in own)
+    places = [place or next(free, 0) for place in own]
+    if len(set(places)) != len(places) or 0 in places:
+        raise DeviceRefused(f"positions are {[s.position for s in samples]}; each place of the tray takes one sample")
+    return places
+
+
+def labels(samples: Sequence[SampleAt]) -> list[int]:
+    """The tray's labels: which sample stands at which place."""
+    by_place = dict(zip(placed(samples), (s.sample_id for s in samples), strict=True))
+    return [r for place in range(1, PLACES + 1) for r in registers(by_place.get(place, ""), LABEL_REGISTERS)]
+
+
+def checksum(program: Sequence[int]) -> int:
+    """CRC-16 (CCITT) of the program's registers."""
+    return binascii.crc_hqx(struct.pack(f">{len(program)}H", *program), 0)
+
+
+def registers(content: str, count: int) -> list[int]:
+    """Text as registers, two characters each. Raises ValueError when it does not fit."""
+    if not content.isascii() or (content and not content.isprintable()) or len(content) > 2 * count:
+        raise ValueError(f"{content[:70]!r} cannot be kept by the furnace: printable ASCII, at most {2 * count}")
+    return list(struct.unpack(f">{count}H", content.encode("ascii").ljust(2 * count, b"\0")))
+
+
+def text(values: Sequence[int]) -> str:
+    """Registers as text; what is no text is told as question marks."""
+    return struct.pack(f">{len(values)}H", *values).rstrip(b"\0").decode("ascii", "replace").replace("�", "?")
+
+
+def double(values: Sequence[int]) -> int:
+    """Two registers as a number, high word first."""
+    return (values[0] << 16) + values[1]
+
+
+def signed(raw: int) -> int:
+    """A register as a number of both signs."""
+    return raw - 0x10000 if raw & 0x8000 else raw
+
+
+def word(value: int, what: str) -> int:
+    """A number as a register; one that would be taken for "no measurement" is refused like one that is too large."""
+    if not -0x8000 < value < 0x7FFF:
+        raise DeviceRefused(f"{what} does not fit into a register of the controller")
+    return value & 0xFFFF
+
+
+def make(config: InstrumentConfig, transport: Registers, clock: Clock) -> Furnace:
+    """Entry point ``furnace``."""
+    return Furnace(transport, clock)
