@@ -5,6 +5,7 @@ LabError
 ├── NoLabError        2   not in a lab's folder
 ├── ExistsError       2   would write over something
 ├── NoContactError    5   instruments do not answer
+├── SwappedError      5   other machines answer than were registered
 └── StoppedError    130   Ctrl-C, twice
 """
 
@@ -76,6 +77,21 @@ class NoContactError(LabError):
             f"{names} {verb} not answer; nothing was started",
             where=tuple(f"{name}: {why}" for name, why in silent.items()),
             hint="check power and cable, then: labctl doctor",
+        )
+
+
+class SwappedError(LabError):
+    """Other machines answer than were registered under these names."""
+
+    code = "LAB-0503"
+    exit_status = 5
+
+    def __init__(self, swapped: Mapping[str, tuple[str, str]]) -> None:
+        names = ", ".join(swapped)
+        super().__init__(
+            f"{names}: another machine answers than the one on record; nothing was started",
+            where=tuple(f"{name}: {now!r} answers, {was!r} is on record" for name, (was, now) in swapped.items()),
+            hint="see to the cables; where it was exchanged on purpose, give it a new name in labctl.toml",
         )
 
 

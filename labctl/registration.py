@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from instruments.contract import Health, Mode
-from labctl.errors import NoContactError
+from labctl.errors import NoContactError, SwappedError
 from materials_db import records as db
 
 if TYPE_CHECKING:
@@ -46,11 +46,29 @@ async def patient_health(host: Host) -> Health:
 
 def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, at: datetime) -> dict[str, str]:
     """Rows for what is new on the floor; the id of each instrument's row, by name."""
+    check_identities(tx, file, identities)
     register_stock(tx, file, at)
     ids = {name: register_instrument(tx, file, name, identity, at) for name, identity in identities.items()}
     for name, id in ids.items():
         register_calibrations(tx, file, name, id, at)
     return ids
+
+
+def check_identities(tx: Transaction, file: LabFile, identities: Mapping[str, str]) -> None:
+    """See that under each name the machine answers that was registered. Raises SwappedError, naming all others."""
+    origin = "simulated" if file.lab.simulated else "measured"
+    swapped = {}
+    for name, identity in identities.items():
+        known = tx.find(db.Instrument, name=name, origin=origin, order="registered_at", newest_first=True)
+        if known and machine(identity) not in {machine(row.identity) for row in known}:
+            swapped[name] = (known[0].identity, identity)
+    if swapped:
+        raise SwappedError(swapped)
+
+
+def machine(identity: str) -> str:
+    """Maker, model and serial number of an identity; the firmware behind them may change (IEEE 488.2, 10.14)."""
+    return ",".join(part.strip() for part in identity.split(",")[:3])
 
 
 def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str, at: datetime) -> str:

@@ -125,12 +125,12 @@ class Worker:
             crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered, host)
             engine = wiring.engine(lab, bench, host)
-            await engine.open()
-            self.ready.set()
-            if await bench.transact(any_model):
-                threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
+                await engine.open()
+                self.ready.set()
+                if await bench.transact(any_model):
+                    threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
                 await self._work(engine, bench, me)
             finally:
                 watch.cancel()
@@ -393,7 +393,9 @@ async def preflight(lab: Lab) -> None:
     """See that every instrument answers, before anything is written down."""
     hosts = lab.hosts(lab.clock())
     try:
-        await registration.reach(hosts)
+        identities = await registration.reach(hosts)
+        with lab.store.transaction() as tx:
+            registration.check_identities(tx, lab.file, identities)
     finally:
         for host in hosts.values():
             await host.close()

@@ -33,11 +33,17 @@ HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
 
 
 class JsonSerializer(Serializer):
-    """JSON only: what is in the database is data, never code."""
+    """JSON only: what is in the database is data, never code.
+
+    Two kinds of error never go on record, so that the next `open` tries the step again: that disk or database
+    failed, and whatever a step under way says once the engine is `closed` and its instruments are let go.
+    """
+
+    closed = False
 
     def serialize(self, data: Any) -> str:
-        if isinstance(data, trouble()):
-            raise data  # a disk that was full for a moment must not stand in the record as the step's end
+        if isinstance(data, BaseException) and (self.closed or isinstance(data, trouble())):
+            raise data
         if isinstance(data, BaseException):
             data = {"error": f"{type(data).__name__}: {data}"}
         return json.dumps(data, allow_nan=False)
@@ -89,6 +95,7 @@ class DurableEngine:
         self.poll_s = poll_s
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
+        self.serializer = JsonSerializer()
         self.trouble: Exception | None = None
 
     async def open(self) -> None:
@@ -101,14 +108,14 @@ class DurableEngine:
                 "system_database_url": self.url,
                 "executor_id": self.executor_id,
                 "application_version": VERSION,
-                "serializer": JsonSerializer(),
+                "serializer": self.serializer,
                 "log_level": "CRITICAL",
                 "notification_listener_polling_interval_sec": 0.2,
             }
         )
         for name, workflow in self.workflows.items():
             self.registered[name] = self._register(name, workflow)
-        self.datasource = SQLAlchemyDatasource.create(self.url, serializer=JsonSerializer())
+        self.datasource = SQLAlchemyDatasource.create(self.url, serializer=self.serializer)
         DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
         await DBOS.register_queue_async(self.control, polling_interval_sec=self.poll_s)
@@ -138,8 +145,10 @@ class DurableEngine:
     async def close(self) -> None:
         """Stop now; DBOS leaves what runs PENDING, and the next `open` recovers it."""
         loop = asyncio.get_running_loop()
+        self.serializer.closed = True
         await asyncio.to_thread(DBOS.destroy)
-        self.datasource.engine.dispose()
+        if self.datasource is not None:  # None where `open` itself failed
+            self.datasource.engine.dispose()
         # DBOS lends its own pool to the loop and shuts it down with itself.
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="labctl"))
 

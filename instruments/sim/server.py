@@ -228,16 +228,16 @@ class Server:
 
 def account(machine: Machine, run: PastRun) -> dict[str, Any]:
     """What a machine itself says of a run: whose it was, and what came out."""
-    good = not run.code and run.aborted is None and machine.world.over(run)
-    told = machine if good and isinstance(machine, ScpiDevice) else None
+    ended_well = not run.code and run.aborted is None and machine.world.over(run)
+    said = machine if ended_well and isinstance(machine, ScpiDevice) else None  # furnaces hand over nothing
     return {
         "machine": machine.name,
         "number": run.number,
         "label": run.label,
         "sample": run.sample,
         "started": run.started.isoformat(),
-        "result": told.result(run) if told else None,
-        "sha256": hashlib.sha256(told.data(run).encode("ascii")).hexdigest() if told else None,
+        "result": said.result(run) if said else None,
+        "sha256": hashlib.sha256(said.data(run).encode("ascii")).hexdigest() if said else None,
     }
 
 

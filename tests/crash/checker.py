@@ -22,6 +22,7 @@ from materials_db.errors import MaterialsDBError
 from tests.crash.lab import CrashLab
 
 ENDED = {"done", "failed", "held"}
+BROKEN = "SELECT s.workflow_uuid, o.error FROM workflow_status s LEFT JOIN workflow_output o USING (workflow_uuid) WHERE status='ERROR'"
 AT_REST = {"done", "failed", "aborted", "in_doubt"}
 JOURNAL_AT_REST = AT_REST | {"rejected", "not_started"}
 
@@ -97,7 +98,7 @@ def damaged(tx: Any, url: str) -> Iterator[str]:
     if url.startswith("sqlite:///"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         said = connection.execute("PRAGMA integrity_check").fetchone()[0]
-        broken = connection.execute("SELECT workflow_uuid, error FROM workflow_status WHERE status='ERROR'").fetchall()
+        broken = connection.execute(BROKEN).fetchall()
         connection.close()
         if said != "ok":
             yield f"the database is damaged: {said}"

@@ -76,10 +76,14 @@ class CrashLab:
         if (found := running(self.folder / ".labctl" / "simulator")) is not None:
             os.kill(found.pid, signal.SIGKILL)
 
-    def forget(self) -> None:
-        """The machines lose their memory, as after a repair, and start again."""
+    def stop_machines(self) -> None:
+        """SIGKILL, and wait until they have let go of their files."""
         self.kill_machines()
         self.simulator.wait_until_gone()
+
+    def forget(self) -> None:
+        """The machines lose their memory, as after a repair, and start again."""
+        self.stop_machines()
         for path in (self.folder / ".labctl" / "simulator").glob("machines.sqlite*"):
             path.unlink()
         self.start_machines()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from instruments.modbus import ModbusTcp
 from instruments.scpi import ScpiTcp
 from tests.proxy.proxy import Framing
 
@@ -98,4 +100,54 @@ def scpi_line(port: int, timeout_s: float) -> Line:
     return Line(exchange, wire.close)
 
 
-PROTOCOLS = {"scpi": Protocol(scpi_device, scpi_framing, scpi_line)}
+# -- Modbus -------------------------------------------------------------------------------
+
+READ = 3  #: function code; all else here is a write
+
+
+async def modbus_device(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Registers that hold their own address; a write is confirmed with what was written where."""
+    while frame := await modbus_framing(reader):
+        address, count = struct.unpack(">HH", frame[8:12])
+        if frame[7] == READ:
+            registers = held(address, count)
+            writer.write(modbus_frame(frame, struct.pack(f">BB{count}H", READ, 2 * count, *registers)))
+        else:
+            writer.write(modbus_frame(frame, frame[7:12]))
+
+
+def held(address: int, count: int) -> list[int]:
+    """What registers hold: no two neighbours the same."""
+    return [(a * 7919) & 0xFFFF for a in range(address, address + count)]
+
+
+def modbus_frame(asked: bytes, content: bytes) -> bytes:
+    """The reply to a question. Modbus messaging on TCP/IP 1.0b, section 3.1.3."""
+    return asked[:4] + struct.pack(">HB", 1 + len(content), asked[6]) + content
+
+
+async def modbus_framing(reader: asyncio.StreamReader) -> bytes:
+    """A frame: six bytes, of which the last two say how many follow."""
+    head = await reader.readexactly(6)
+    return head + await reader.readexactly(int.from_bytes(head[4:], "big"))
+
+
+def modbus_line(port: int, timeout_s: float) -> Line:
+    """Our Modbus transport."""
+    wire = ModbusTcp("127.0.0.1", port, timeout_s=timeout_s)
+    wire.pin(60000, 2)
+
+    async def exchange(serial: int, rng: random.Random) -> tuple[object, object]:
+        address, count = serial * 31 % 50000, rng.randint(1, 20)
+        if rng.random() < 0.3:
+            await wire.write(address, [serial & 0xFFFF] * count)
+            return "written", "written"
+        return await wire.read(address, count), held(address, count)
+
+    return Line(exchange, wire.close)
+
+
+PROTOCOLS = {
+    "scpi": Protocol(scpi_device, scpi_framing, scpi_line),
+    "modbus": Protocol(modbus_device, modbus_framing, modbus_line),
+}
