@@ -235,17 +235,23 @@ class Bench:
             self.turns.release([instrument, *ended["released"]], experiment_id)
             return ended
         if host := self.elsewhere.get(instrument):
+            await self.transact(results.tell, job_id, f"asked of host {host}", self.clock.now())
             return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
-        answer = await self.carry_out(job_id, instrument, fence)
+        answer = await self._carry_out(job, instrument, fence)
         self.turns.release(answer["released"], job.experiment_id)
         return answer
 
     async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
-        """The act on an instrument of ours, and all that it left behind. May be done again after a crash."""
+        """What another worker asks of an instrument of ours. May be asked again after a crash."""
+        await self.transact(results.tell, job_id, "", self.clock.now())
         job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        return await self._carry_out(job, instrument, fence)
+
+    async def _carry_out(self, job: db.Job, instrument: str, fence: int) -> Json:
+        """The act, and all that it left behind."""
         status, result = await self._act(job, instrument, fence)
-        answer = await self.transact(self._finish, job_id, instrument, status, result)
-        await self.hosts[instrument].release(job_id)
+        answer = await self.transact(self._finish, job.id, instrument, status, result)
+        await self.hosts[instrument].release(job.id)
         return answer
 
     async def give_back(self, experiment_id: str, instruments: Sequence[str]) -> Json:

@@ -307,12 +307,15 @@ def run_campaign(
         The lab file or the campaign file has faults; nothing was written.
     NoContactError
         Instruments do not answer; nothing was written.
+    TakenError
+        This labctl, or this machine, must not work for the lab now; nothing was written.
     """
     from labctl import campaigning
 
     lab = wiring.open_lab(folder)
     campaigning.validate(lab, campaign_file)
     if host_lock(lab).is_free():
+        fleet.refuse_misfit(lab, fleet.introduce(lab, MAIN))
         asyncio.run(preflight(lab))
     session = Session(lab, campaigning.create_or_find(lab, campaign_file, fresh=fresh))
     if on_ready is not None:
