@@ -224,12 +224,15 @@ class Bench:
         if not route:  # planned by an earlier process: the job may have ended before the crash
             route, known = await self.transact(results.route, job_id)
             if known is not None:
+                self.turns.release(known["released"], job_id.split("/")[0])
                 return known
         experiment_id = job_id.split("/")[0]
         instrument = await self.turns.take(route["instruments"], experiment_id)
         job, fence, ended = await self.transact(self._start, job_id, instrument)
-        while ended is None and not fence:  # a worker that was replaced gives its last leases back
-            await asyncio.sleep(DATABASE_S)
+        while ended is None and not fence:  # a worker that was replaced had taken the lease for another experiment
+            if other := await self.transact(results.holder, instrument):
+                self.turns.correct(instrument, other)
+            instrument = await self.turns.take(route["instruments"], experiment_id)
             job, fence, ended = await self.transact(self._start, job_id, instrument)
         if ended is not None:
             self.turns.release([instrument, *ended["released"]], experiment_id)

@@ -46,10 +46,15 @@ class Turns:
                 del self.held[instrument]
         self._serve()
 
+    def correct(self, instrument: str, holder: str) -> None:
+        """The lease says that another has it, from a worker that was replaced: so be it, and that one goes on."""
+        self.held[instrument] = holder
+        self._serve()
+
     def _serve(self) -> None:
         for entry in list(self._waiting):
             holder, any_of, turn = entry
-            free = next((i for i in any_of if i not in self.held), None)
+            free = next((i for i in any_of if self.held.get(i, holder) == holder), None)
             if free is not None:
                 self.held[free] = holder
                 self._waiting.remove(entry)

@@ -123,9 +123,12 @@ class Worker:
             await asyncio.sleep(LOOK_S)
 
     async def _beat(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
-        """A sign of life; and in control, whatever a worker that died in this moment has left."""
+        """A sign of life; and in control, whatever a worker that died in this moment has left.
+
+        Asked once more, whether we are: a process may have been stopped since it looked.
+        """
         await bench.transact(beat, me, self._in_control)
-        if self._in_control and self.lab.on_server:
+        if self._in_control and self.lab.on_server and await asyncio.to_thread(self._control.keep):
             await engine.take_over()
 
     async def _still_ours(self) -> bool:

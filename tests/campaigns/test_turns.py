@@ -46,3 +46,16 @@ async def test_one_who_gives_up_waiting_does_not_get_the_turn() -> None:
     await asyncio.sleep(0)
     turns.release(["doser-1"], "E-1")
     assert await third == "doser-1"
+
+
+async def test_a_turn_that_the_lease_contradicts_goes_to_the_one_who_has_the_lease() -> None:
+    turns = Turns({"doser-1": "E-1"})
+    second = asyncio.ensure_future(turns.take(["doser-1"], "E-2"))
+    await asyncio.sleep(0)
+    turns.correct("doser-1", "E-2")
+    assert await second == "doser-1"
+    first = asyncio.ensure_future(turns.take(["doser-1"], "E-1"))
+    await asyncio.sleep(0)
+    assert not first.done()
+    turns.release(["doser-1"], "E-2")
+    assert await first == "doser-1"
