@@ -23,7 +23,6 @@ from materials_db.store import Transaction
 
 SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
 SILENT_S = 300.0  #: lab seconds between questions to an instrument that was taken out for its silence
-LEASE_S = 0.5  #: wall seconds between tries to get a lease that another worker still has
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
 
 
@@ -109,6 +108,7 @@ class Floor:
         if not place:
             place, known = await self.transact(results.route, job_id)
             if known is not None:
+                self.hand_back(job_id, known)
                 return known
         place = {**place, "instruments": await self._allowed(job_id, place)}
         if place.get("tray") or self.room(place) > 1:
@@ -135,8 +135,11 @@ class Floor:
         if instrument is None:
             return await self._call_off(job_id)
         fence, ended = await self.transact(self._start, job_id, instrument)
-        while ended is None and not fence:  # a worker that was replaced gives its last leases back
-            await asyncio.sleep(LEASE_S)
+        while ended is None and not fence:  # a worker that was replaced had taken the lease for another experiment
+            await self._correct(instrument)
+            instrument = await self.turns.take(place["instruments"], experiment_id, place.get("campaign", ""))
+            if instrument is None:
+                return await self._call_off(job_id)
             fence, ended = await self.transact(self._start, job_id, instrument)
         crashpoint("lease taken")
         if ended is not None:
@@ -147,13 +150,19 @@ class Floor:
     async def _here_or_there(self, job_id: str, instrument: str, fence: int) -> Json:
         """The act, if the cable is ours; else who is to be asked."""
         if host := self.elsewhere.get(instrument):
+            await self.transact(results.tell, job_id, f"asked of host {host}", self.clock.now())
             return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
-        answer = await self.carry_out(job_id, instrument, fence)
+        answer = await self._carry_out(job_id, instrument, fence)
         self.hand_back(job_id, answer)
         return answer
 
     async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
-        """The act on an instrument of ours, and all that it left behind. May be done again after a crash."""
+        """What another worker asks of an instrument of ours. May be asked again after a crash."""
+        await self.transact(results.tell, job_id, "", self.clock.now())
+        return await self._carry_out(job_id, instrument, fence)
+
+    async def _carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
+        """The act on an instrument of ours, and all that it left behind."""
         job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
         if job.tray is not None:
             return await self._with_tray(job, job.tray, instrument, fence)
@@ -282,14 +291,22 @@ class Floor:
         if instrument is None:
             return None
         placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
-        while placed is None:  # a worker that was replaced gives its last leases back
-            await asyncio.sleep(LEASE_S)
+        while placed is None:  # a worker that was replaced had taken the lease for another
+            await self._correct(instrument)
+            instrument = await self.turns.take(key[0], tray, campaign)
+            if instrument is None:
+                return None
             placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
         crashpoint("tray leased")
         if not placed:
             self.turns.release([instrument], tray)
             return None
         return tray, placed
+
+    async def _correct(self, instrument: str) -> None:
+        """Let the lease say whose turn it is."""
+        if other := await self.transact(results.holder, instrument):
+            self.turns.correct(instrument, other)
 
     def _lease_tray(
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str

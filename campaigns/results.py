@@ -95,6 +95,11 @@ def begin(tx: Transaction, experiment: db.Experiment, site: str | None, at: date
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned", "running"], **claim)
 
 
+def holder(tx: Transaction, instrument: str) -> str | None:
+    """Who has the lease of an instrument."""
+    return next((lease.holder for lease in tx.leases() if lease.instrument == instrument), None)
+
+
 def registered(tx: Transaction, name: str) -> str | None:
     """Id of the newest row of an instrument that another host drives; None until that host has ever run."""
     rows = tx.find(db.Instrument, order="registered_at", newest_first=True, limit=1, name=name)

@@ -77,6 +77,11 @@ class Turns:
                 self._account(instrument)
         self.serve()
 
+    def correct(self, instrument: str, holder: str) -> None:
+        """The lease says that another has it, from a worker that was replaced: so be it, and that one goes on."""
+        self.held[instrument] = holder
+        self.serve()
+
     def _account(self, instrument: str) -> None:
         campaign, since = self._taken.pop(instrument, ("", self.now()))
         self.used_s[campaign] = self.used_s.get(campaign, 0.0) + self.now() - since
@@ -111,7 +116,7 @@ class Turns:
 
     def _open(self, instrument: str, holder: str) -> bool:
         if instrument in self.held:
-            return False
+            return self.held[instrument] == holder
         draining = self.closed.get(instrument)
         return draining is None or (draining and holder in self.held.values())
 

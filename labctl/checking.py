@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl import wiring
 from labctl.errors import UsageError
+from labctl.labfile import MAIN
 from materials_db.looking import there
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def examine(folder: Path) -> list[Row]:
         disk(folder),
         *database(lab),
         worker(lab),
+        *other_hosts(lab),
         *instruments(lab),
     ]
 
@@ -77,7 +79,7 @@ def database(lab: Lab) -> list[Row]:
 
 def worker(lab: Lab) -> Row:
     """Whether somebody is working."""
-    if nobody_works(lab):
+    if all(nobody_works(lab, host) for host in {MAIN, *lab.file.hosts}):
         waiting = running(lab)
         remedy = f"labctl campaign resume {waiting[0]}" if waiting else ""
         return finding(
@@ -89,13 +91,24 @@ def worker(lab: Lab) -> Row:
     return finding("worker", "ok", "one is working")
 
 
-def nobody_works(lab: Lab) -> bool:
-    """Whether no worker has the lines to the instruments; with the server away nobody can tell, so nobody does."""
-    from labctl.locks import host_lock
+def other_hosts(lab: Lab) -> list[Row]:
+    """The hosts of other machines: their instruments answer only there."""
+    return [
+        finding(f"host {host}", "note", "no worker", f"on its machine: labctl worker run --host {host}")
+        if nobody_works(lab, host)
+        else finding(f"host {host}", "ok", "one is working")
+        for host in lab.file.hosts
+        if host != MAIN
+    ]
+
+
+def nobody_works(lab: Lab, host: str = MAIN) -> bool:
+    """Whether no worker has the lines to these instruments; with the server away nobody can tell, so nobody does."""
+    from labctl.locks import is_worked
     from materials_db.errors import UnreachableError
 
     try:
-        return not lab.state.exists() or host_lock(lab).is_free()
+        return not lab.state.exists() or not is_worked(lab, host)
     except UnreachableError:
         return True
 
@@ -133,15 +146,15 @@ def instruments(lab: Lab) -> list[Row]:
     return rows
 
 
-async def ask_all(lab: Lab) -> dict[str, Any]:
-    """Health of every instrument."""
+async def ask_all(lab: Lab, host: str = MAIN) -> dict[str, Any]:
+    """Health of every instrument of a host."""
     clock = lab.clock()
-    hosts = lab.hosts(clock)
+    hosts = lab.hosts(clock, host)
     try:
-        return {name: await host.health() for name, host in hosts.items()}
+        return {name: await driven.health() for name, driven in hosts.items()}
     finally:
-        for host in hosts.values():
-            await host.close()
+        for driven in hosts.values():
+            await driven.close()
 
 
 def known(lab: Lab, name: str) -> None:
@@ -163,7 +176,7 @@ def instrument_details(lab: Lab, name: str) -> Row:
 
     known(lab, name)
     section = lab.file.instruments[name]
-    health = asyncio.run(ask_all(lab))[name] if nobody_works(lab) else None
+    health = asyncio.run(ask_all(lab, section.host))[name] if nobody_works(lab, section.host) else None
     return {
         "name": name,
         "driver": section.driver,
@@ -214,7 +227,7 @@ def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
     known(lab, name)
     if not lab.file.lab.simulated and not yes:
         raise UsageError(f"the test runs real jobs on {name}", hint=f"labctl instrument test {name} --yes")
-    lock = host_lock(lab)
+    lock = host_lock(lab, lab.file.instruments[name].host)
     if not lock.take():
         raise UsageError(
             "a worker has the instruments in its hands", hint="wait for it, or: labctl campaign pause last"

@@ -79,7 +79,14 @@ def journal_of(lab: Lab) -> str:
 
 
 def enlist(lab: Lab, me: Worker) -> None:
-    """Say that we work from now on. The host's lock is ours already.
+    """Say that we work from now on. The host's lock is ours already. Raises TakenError as `refuse_misfit`."""
+    refuse_misfit(lab, me)
+    with lab.store.transaction() as tx:
+        tx.beat(me)
+
+
+def refuse_misfit(lab: Lab, me: Worker) -> None:
+    """See whether this process may work for the lab; changes nothing.
 
     Raises
     ------
@@ -99,7 +106,6 @@ def enlist(lab: Lab, me: Worker) -> None:
                 )
             if other.host == me.host and other.journal != me.journal:
                 refuse_foreign_jobs(tx, lab.file.hosts.get(me.host, []), other)
-        tx.beat(me)
 
 
 def refuse_foreign_jobs(tx: Transaction, instruments: list[str], before: Worker) -> None:

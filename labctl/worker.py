@@ -160,9 +160,12 @@ class Worker:
             await asyncio.sleep(LOOK_S)
 
     async def _beat(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
-        """A sign of life; and in control, whatever a worker that died in this moment has left."""
+        """A sign of life; and in control, whatever a worker that died in this moment has left.
+
+        Asked once more, whether we are: a process may have been stopped since it looked.
+        """
         await bench.transact(beat, me, self._in_control)
-        if self._in_control and self.lab.on_server:
+        if self._in_control and self.lab.on_server and await asyncio.to_thread(self._control.keep):
             await engine.take_over()
 
     async def _still_ours(self) -> bool:
@@ -350,12 +353,15 @@ def run_campaign(
         The lab file or the campaign file has faults; nothing was written.
     NoContactError
         Instruments do not answer; nothing was written.
+    TakenError
+        This labctl, or this machine, must not work for the lab now; nothing was written.
     """
     from labctl import campaigning
 
     lab = wiring.open_lab(folder)
     campaigning.validate(lab, campaign_file)
     if host_lock(lab).is_free():
+        fleet.refuse_misfit(lab, fleet.introduce(lab, MAIN))
         asyncio.run(preflight(lab))
     session = Session(lab, campaigning.create_or_find(lab, campaign_file, fresh=fresh))
     if on_ready is not None:

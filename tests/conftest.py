@@ -10,8 +10,8 @@ from tests import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     if why := postgres.missing():
         pytest.skip(why)
-    with postgres.server(tmp_path_factory.mktemp("pg")) as url:
+    with postgres.server() as url:
         yield url

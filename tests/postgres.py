@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,27 +68,30 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster that can be crashed and started again."""
-    prefix: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        for parent in [folder, *folder.parents][:-2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
-        prefix = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
-    made = Cluster(folder, free_port(), prefix)
-    made.run("initdb", "-U", "lab", "-A", "trust", "-E", "UTF8", "--locale=C")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.crash()
+def cluster() -> Iterator[Cluster]:
+    """A cluster that can be crashed and started again.
+
+    It does not lie in pytest's own folder: every session that begins shuts that one to other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="labctl-pg-") as name:
+        folder = Path(name)
+        prefix: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+            prefix = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
+        made = Cluster(folder, free_port(), prefix)
+        made.run("initdb", "-U", "lab", "-A", "trust", "-E", "UTF8", "--locale=C")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.crash()
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
+def server() -> Iterator[str]:
     """A cluster that stays up; the URL of its first database."""
-    with cluster(folder) as made:
+    with cluster() as made:
         yield made.url
 
 

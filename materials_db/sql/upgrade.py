@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from materials_db.errors import NewerDatabaseError
 
 VERSION_TABLE = "labctl_version"
+TURN = 0x1ABC71  #: the advisory lock of whoever makes tables; any number that nobody else uses
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -37,6 +38,8 @@ def known() -> list[str]:
 def upgrade(engine: sa.Engine) -> None:
     """Apply what is missing, all or nothing. Raises NewerDatabaseError."""
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql" and current(connection) != known()[0]:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TURN)))  # one process at a time
         upgrade_over(connection)
 
 

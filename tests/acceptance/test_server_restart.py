@@ -19,8 +19,7 @@ EXPERIMENTS = 12
 def test_a_server_that_crashes_again_and_again_costs_time_and_nothing_else(tmp_path: Path) -> None:
     if why := postgres.missing():
         pytest.skip(why)
-    (folder := tmp_path / "pg").mkdir()
-    with postgres.cluster(folder) as cluster:
+    with postgres.cluster() as cluster:
         lab = LabFolder.make(tmp_path / "lab", experiments=EXPERIMENTS, speed=3600, database=cluster.url)
         process = lab.start("campaign", "run", "campaigns/conductivity.toml")
         for crash in range(1, CRASHES + 1):

@@ -123,3 +123,16 @@ async def test_a_wait_that_is_called_off_ends_with_nothing() -> None:
     await asyncio.sleep(0)
     turns.dismiss(["E-2"])
     assert await second is None
+
+
+async def test_a_turn_that_the_lease_contradicts_goes_to_the_one_who_has_the_lease() -> None:
+    turns = Turns({"doser-1": "E-1"})
+    second = asyncio.ensure_future(turns.take(["doser-1"], "E-2"))
+    await asyncio.sleep(0)
+    turns.correct("doser-1", "E-2")
+    assert await second == "doser-1"
+    first = asyncio.ensure_future(turns.take(["doser-1"], "E-1"))
+    await asyncio.sleep(0)
+    assert not first.done()
+    turns.release(["doser-1"], "E-2")
+    assert await first == "doser-1"

@@ -14,6 +14,7 @@ from instruments import registry
 from instruments.clock import Clock, ScaledClock
 from instruments.conformance import check
 from instruments.contract import Driver, Fault, InstrumentConfig, JobRequest, JobState
+from instruments.errors import Fenced
 from instruments.host import Host
 from instruments.journal import Journal
 from instruments.sim.control import SimulatorControl, ensure_running
@@ -144,6 +145,20 @@ async def test_a_held_instrument_takes_no_work_until_it_is_released(sim: Path, t
     await made.control("release_hold", "mei")
     assert (await made.perform(example("doser-1")))[0].state is JobState.DONE
     await made.close()
+
+
+async def test_a_holder_that_was_replaced_is_refused_also_after_a_restart(sim: Path, tmp_path: Path) -> None:
+    made = host(sim, "doser-1", tmp_path / "journal.sqlite")
+    assert (await made.perform(example("doser-1", "E-2/mix", "S-2"), 7))[0].state is JobState.DONE
+    with pytest.raises(Fenced, match="fence 6, but 7"):
+        await made.perform(example("doser-1", "E-1/mix", "S-1"), 6)
+    await made.close()
+    again = host(sim, "doser-1", tmp_path / "journal.sqlite")
+    with pytest.raises(Fenced):
+        await again.perform(example("doser-1", "E-1/mix", "S-1"), 6)
+    assert (await again.perform(example("doser-1", "E-2/mix", "S-2"), 7))[0].state is JobState.DONE
+    await again.close()
+    assert SimulatorControl(sim).acts() == {"E-2/mix": 1}
 
 
 async def test_a_set_point_outside_hard_limits_never_reaches_the_wire(sim: Path, tmp_path: Path) -> None:

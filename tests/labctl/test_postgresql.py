@@ -245,3 +245,15 @@ def test_a_transaction_that_the_server_broke_off_says_so(url: str, tmp_path: Pat
     with store.transaction() as tx:
         assert tx.events() == []
     store.close()
+
+
+def test_another_host_needs_a_server(tmp_path: Path) -> None:
+    folder = tmp_path / "lab"
+    initialise(folder)
+    path = folder / "labctl.toml"
+    path.write_text(path.read_text().replace("[instruments.doser-1]\n", '[instruments.doser-1]\nhost = "far"\n'))
+    with pytest.raises(FileFaults) as caught:
+        wiring.open_lab(folder)
+    said = "\n".join(errors.report(caught.value).where)
+    assert 'instruments.doser-1.host = "far"' in said
+    assert "postgresql+psycopg://" in said

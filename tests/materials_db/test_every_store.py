@@ -179,3 +179,18 @@ def test_what_runs_out_is_never_taken_beyond_its_limit_whoever_races(store: Any)
         assert tx.taken("L-0002") is None
         assert not tx.take("L-0002", 5, 4)
         assert tx.taken("L-0002") is None
+
+
+def test_a_host_is_known_by_what_its_worker_said_last(store: Any) -> None:
+    first = r.Worker(host="far", machine="vm", pid=1, version="0.1.0", journal="a", control=False, since=AT, beat_at=AT)
+    later = first.model_copy(update={"pid": 2, "control": True, "beat_at": AT + timedelta(seconds=3)})
+    with store.transaction() as tx:
+        tx.beat(first)
+    with pytest.raises(ZeroDivisionError), store.transaction() as tx:
+        tx.beat(first.model_copy(update={"host": "main"}))
+        raise ZeroDivisionError
+    with store.transaction() as tx:
+        tx.beat(later)
+    with store.transaction() as tx:
+        assert tx.workers() == [later]
+        assert tx.events() == []

@@ -1,0 +1,169 @@
+"""Two hosts on one PostgreSQL database: whatever happens to either, nothing is made twice and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from materials_db.looking import libpq
+from tests import postgres
+from tests.acceptance.lab import LabFolder, kill
+from tests.acceptance.test_kill import check_nothing_twice_nothing_lost
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
+EXPERIMENTS = 8
+
+
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    return postgres.fresh_database(postgres_url)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, url: str) -> Iterator[LabFolder]:
+    """The doser is driven by host main, the thermostat and the analyser by host far."""
+    made = LabFolder.make(tmp_path / "lab", experiments=EXPERIMENTS, speed=3600, database=url)
+    path = made.folder / "labctl.toml"
+    text = path.read_text()
+    for name in ("thermostat-1", "analyser-1"):
+        text = text.replace(f"[instruments.{name}]\n", f'[instruments.{name}]\nhost = "far"\n')
+    path.write_text(text)
+    yield made
+    made.close()
+
+
+def until(lab: LabFolder, process: subprocess.Popen[bytes], found: Callable[[], Any]) -> None:
+    """Look until it is so; the process must live meanwhile."""
+    while not found():
+        assert process.poll() is None, (lab.folder / "worker.out").read_text()
+
+
+def workers(lab: LabFolder) -> dict[str, dict[str, Any]]:
+    return {row["host"]: row for row in lab.json("worker", "list")}
+
+
+def begin(lab: LabFolder, host: str) -> subprocess.Popen[bytes]:
+    """A worker of that host that has begun."""
+    process = lab.start("worker", "run", "--host", host)
+    until(lab, process, lambda: workers(lab)[host]["pid"] == process.pid)
+    return process
+
+
+def done(lab: LabFolder) -> int:
+    return sum(e["state"] == "done" for e in lab.json("experiment", "list"))
+
+
+def ended_well(lab: LabFolder) -> None:
+    assert lab.json("campaign", "list")[0]["state"] == "done"
+    check_nothing_twice_nothing_lost(lab, EXPERIMENTS)
+
+
+def forget_locks(url: str, pid: int) -> None:
+    """The server loses sight of a process, as it does of a machine that does not answer."""
+    with psycopg.connect(libpq(url), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE %s",
+            [f"labctl % pid {pid} on %"],
+        )
+
+
+def test_a_campaign_runs_over_two_hosts_and_a_killed_one_goes_on_where_it_stood(lab: LabFolder) -> None:
+    far = begin(lab, "far")
+    campaign = lab.start("campaign", "run", "campaigns/conductivity.toml")
+    for number in (1, 3):
+        until(lab, campaign, lambda n=number: done(lab) >= n)
+        kill(far)
+        far = begin(lab, "far")
+    assert campaign.wait(timeout=170) == 0
+    ended_well(lab)
+    far.send_signal(signal.SIGTERM)
+    assert far.wait(timeout=30) == 0
+
+
+def test_control_of_a_killed_worker_passes_to_a_live_one_and_its_host_is_waited_for(lab: LabFolder) -> None:
+    first, second = begin(lab, "far"), begin(lab, "main")
+    assert workers(lab)["far"]["control"]
+    lab.start("campaign", "run", "campaigns/conductivity.toml")
+    until(lab, second, lambda: done(lab) >= 2)
+    kill(first)
+    until(lab, second, lambda: workers(lab)["main"]["control"])
+    assert workers(lab)["far"]["state"] == "not running"
+    begin(lab, "far")
+    until(lab, second, lambda: lab.json("campaign", "list")[0]["state"] == "done")
+    assert not workers(lab)["far"]["control"]
+    ended_well(lab)
+
+
+def test_a_worker_that_was_stopped_and_comes_back_is_no_second_master(lab: LabFolder, url: str) -> None:
+    stopped, other = begin(lab, "far"), begin(lab, "main")
+    lab.start("campaign", "run", "campaigns/conductivity.toml")
+    until(lab, other, lambda: done(lab) >= 2)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    forget_locks(url, stopped.pid)
+    until(lab, other, lambda: workers(lab)["main"]["control"])
+    second = lab("worker", "run", "--host", "far", check=6)
+    assert f"host far has a worker: pid {stopped.pid}" in second.stderr
+    os.kill(stopped.pid, signal.SIGCONT)
+    until(lab, other, lambda: lab.json("campaign", "list")[0]["state"] == "done")
+    assert workers(lab)["main"]["control"]
+    ended_well(lab)
+
+
+def test_a_worker_of_another_labctl_is_refused(lab: LabFolder, url: str) -> None:
+    begin(lab, "far")
+    with psycopg.connect(libpq(url), autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION old() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.version = '0.0.9'; RETURN NEW; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER old BEFORE UPDATE ON worker FOR EACH ROW WHEN (NEW.host = 'far') EXECUTE FUNCTION old()"
+        )
+        connection.execute("UPDATE worker SET pid = pid")
+    refused = lab("worker", "run", "--host", "main", check=6)
+    assert "host far is worked by labctl 0.0.9, this is labctl 0.1.0; nothing was started" in refused.stderr
+    refused = lab("campaign", "run", "campaigns/conductivity.toml", check=6)
+    assert "0.0.9" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_host_without_instruments_is_named_with_those_that_have_some(lab: LabFolder) -> None:
+    refused = lab("worker", "run", "--host", "fare", check=2)
+    assert "no instrument of labctl.toml belongs to host 'fare'" in refused.stderr
+    assert "main, far" in refused.stderr
+
+
+def test_jobs_that_another_machines_journal_knows_are_not_begun_here(lab: LabFolder) -> None:
+    lab.edit("labctl.toml", {"speed": "600"})
+    far = begin(lab, "far")
+    campaign = lab.start("campaign", "run", "campaigns/conductivity.toml")
+    until(lab, campaign, lambda: workers(lab)["far"]["holds"])
+    kill(far)
+    kill(campaign)
+    journals = lab.folder / ".labctl" / "journal"
+    journals.rename(lab.folder / "journals of the other machine")
+    refused = lab("worker", "run", "--host", "far", check=6)
+    assert "whose journal knows what runs on" in refused.stderr
+    (journals / "identity").unlink()
+    journals.rmdir()
+    (lab.folder / "journals of the other machine").rename(journals)
+    begin(lab, "far")
+    assert lab.json("campaign", "list")[0]["state"] == "running"
+
+
+def test_on_a_file_a_worker_serves_all_and_a_second_is_told_who_works(tmp_path: Path) -> None:
+    lab = LabFolder.make(tmp_path / "lab", experiments=2)
+    worker = begin(lab, "main")
+    second = lab("worker", "run", check=6)
+    assert f"host main has a worker: pid {worker.pid}" in second.stderr
+    lab("campaign", "run", "campaigns/conductivity.toml")
+    assert lab.json("campaign", "list")[0]["state"] == "done"
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0
+    lab.close()
