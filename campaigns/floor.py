@@ -199,6 +199,17 @@ class Floor:
     def _row(self, tx: Transaction, instrument: str) -> str | None:
         return self.registered.get(instrument) or results.registered(tx, instrument)
 
+    def _has_twin(self, instrument: str, capability: str) -> bool:
+        """Whether another instrument at the same site can do the same, so that this one can be spared."""
+        site = self.site_of.get(instrument)
+        return any(
+            name != instrument
+            and name not in self.turns.closed
+            and self.site_of.get(name) == site
+            and any(c.name == capability for c in host.describe())
+            for name, host in self.hosts.items()
+        )
+
     def _capability(self, instrument: str, name: str) -> Capability:
         return next(c for c in self.hosts[instrument].describe() if c.name == name)
 
@@ -211,7 +222,7 @@ class Floor:
         while not status.state.final:
             for job_id in jobs:
                 await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
-            silent = silent + 1 if status.fault is not None else 0
+            silent = silent + 1 if status.fault is not None and self._has_twin(instrument, request.capability) else 0
             if silent == SILENT_TRIES:
                 reason = f"{tasks.SILENT}: {status.message}"
                 await self.transact(tasks.hold, instrument, reason, self.clock.now())
@@ -242,7 +253,7 @@ class Floor:
         )
         if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
             tasks.doubt(tx, job, instrument, status.message, at)
-        if status.fault in tasks.MACHINE_FAULTS:
+        if status.fault in tasks.MACHINE_FAULTS and self._has_twin(instrument, job.capability):
             tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
         if answer["verdict"] == "parked":
             tasks.park(tx, job, instrument, status, at)

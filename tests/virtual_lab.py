@@ -15,6 +15,7 @@ from campaigns.engines.inline import InlineEngine, Record
 from campaigns.loop import workflows
 from campaigns.optimizers.random_search import RandomSearch
 from campaigns.spec import Spec
+from campaigns.tasks import StoreBoard
 from instruments import registry
 from instruments.clock import LoopClock
 from instruments.contract import InstrumentConfig
@@ -25,7 +26,7 @@ from instruments.sim.lab import SimulatedLab
 from instruments.sim.memory_of_machines import MachineMemory
 from instruments.sim.world import PROFILES, World
 from labctl import registration
-from labctl.labfile import LabFile
+from labctl.labfile import HUMAN, LabFile
 from materials_db import records as db
 from materials_db.memory import MemoryStore
 
@@ -64,7 +65,9 @@ class VirtualLab:
         self.file = self.file.model_copy(update={"instruments": {**known, **more}})
         memory = MachineMemory(":memory:", full_sync=False)
         world = World(clock=self.clock, memory=memory, seed=seed, rates=dict(PROFILES[faults]))
-        self.sim = SimulatedLab(world, {name: s.driver for name, s in self.file.instruments.items()}, DEVICES[kind])
+        self.sim = SimulatedLab(
+            world, {name: s.driver for name, s in self.file.instruments.items() if s.driver != HUMAN}, DEVICES[kind]
+        )
         self.site_of: dict[str, str] = {}
         self.store = MemoryStore()
         self.record = Record()
@@ -72,8 +75,13 @@ class VirtualLab:
         self.optimizer = optimizer or (lambda plan: RandomSearch())
 
     def _host(self, name: str) -> Host:
-        config = InstrumentConfig(instrument_id=name, driver=self.file.instruments[name].driver, address="")
-        driver = registry.build(config, self.clock, self.sim.transport(name))
+        section = self.file.instruments[name]
+        config = InstrumentConfig(
+            instrument_id=name, driver=section.driver, address="", options={"person": section.person}, simulated=True
+        )
+        board = StoreBoard(lambda: self.store, in_line)
+        wire = board if section.driver == HUMAN else self.sim.transport(name)
+        driver = registry.build(config, self.clock, wire)
         return Host(
             name, driver, Journal(":memory:", full_sync=False), self.clock, simulated=True, poll_s=(1.0, 43200.0)
         )
