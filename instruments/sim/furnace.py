@@ -262,7 +262,8 @@ class TrayFurnace(Machine):
         if self.mode() != "READY":
             raise IllegalRequest(BUSY)
         tray, label = self._tray(), text(self.tag)
-        if not tray or not label or (run is not None and run.label == label):
+        twice = len(set(tray.values())) < len(tray)
+        if not tray or twice or not label or (run is not None and run.label == label):
             raise IllegalRequest(NOT_ALLOWED)
         plan, quench = self._plan()
         attempts = {s: len(self.world.memory.of_sample(s, self.name)) for s in tray.values()}
@@ -334,7 +335,7 @@ class TrayFurnace(Machine):
         walk = self.world.rng("drift", self.name)
         drift = sum(walk.gauss(0.0, 0.05) for _ in range(min(self.count(), 2000)))  # of the thermocouple, run by run
         common = self.world.rng("furnace", self.name).gauss(0.0, 1.5) + drift
-        block = self.world.rng("tray", self.name, self.count() + 1).gauss(0.0, 2.0)
+        block = self.world.rng("tray", self.name, *next(iter(attempts.items()))).gauss(0.0, 2.0)
         return {
             sample: [asked + common + block + self.offset(place) + self._own(sample, attempts[sample]), hold_s]
             for place, sample in tray.items()
@@ -371,7 +372,7 @@ class TrayFurnace(Machine):
         held = [p.end for p in pieces(run) if p.kind == DWELL] if run else []
         if run is None or not held:
             return [self.raw(ROOM_C)] * 3
-        rng = self.world.rng("statistics", self.name, run.number)
+        rng = self.world.rng("statistics", self.name, run.sample, run.attempt)
         middle = held[-1]
         spread = abs(rng.gauss(1.0, 0.2))
         found = [middle + spread, middle - spread, middle + rng.gauss(0.0, 0.1)]
@@ -384,7 +385,7 @@ class TrayFurnace(Machine):
         run = self.newest()
         if run is None:
             return [0, 0, *[self.raw(ROOM_C)] * LOGGED]
-        plan, rng = pieces(run), self.world.rng("log", self.name, run.number)
+        plan, rng = pieces(run), self.world.rng("log", self.name, run.sample, run.attempt)
         whole = sum(p.seconds for p in plan)
         logged = [along(*at(plan, whole * i / (LOGGED - 1))) + rng.gauss(0.0, 0.3) for i in range(LOGGED)]
         return [*two(round(whole / (LOGGED - 1))), *(self.raw(c) for c in logged)]

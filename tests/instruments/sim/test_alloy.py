@@ -247,6 +247,14 @@ def test_whatever_it_is_told_the_controller_answers_or_refuses(content: bytes) -
     MEMORIES.pop().close()
 
 
+def test_one_sample_cannot_stand_at_two_places() -> None:
+    machine = machine_of(lab())
+    ready_to_start(machine)
+    machine.write(20528 + 12, words("S-1", 12))
+    assert ask(machine, struct.pack(">BHH", 6, 23, 2)) == bytes([0x86, 3])
+    assert machine.count() == 0
+
+
 def test_after_a_power_cut_it_knows_its_program_and_goes_on() -> None:
     made = lab()
     machine = machine_of(made)
