@@ -27,6 +27,10 @@ SPECIAL = {
 }  # fmt: skip
 
 
+#: Wall seconds with a disk that may fail again and again, as every thread counts anew; then the worker is killed.
+BAD_DISK_S = 20.0
+
+
 class Blow(Protocol):
     """Something that happens to a lab at work."""
 
@@ -81,7 +85,7 @@ class Disk:
         trace = ["strace", "-f", *quick, "-qq", "-o", str(log), "-e", f"trace={self.call}"]
         process = lab.command(*trace, "-e", f"inject={self.call}:{self.effect}:when={self.nth}")
         try:
-            lab.exits.append(process.wait(FINISH_S))
+            lab.exits.append(process.wait(BAD_DISK_S))
         except subprocess.TimeoutExpired:
             kill_group(process)
         return bool(re.search(r"INJECTED|killed by SIGKILL", log.read_text(errors="replace")))
