@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.crash.checker import Evidence, course, gather, violations
-from tests.crash.lab import FINISH_S, CrashLab, Setting, end
+from tests.crash.lab import FINISH_S, SQLITE, CrashLab, Setting, end
 from tests.crash.points import crashpoints
 
 #: Points that are reached only after a crash at another one.
@@ -116,9 +116,9 @@ class Outcome:
     doubts: int = 0
 
 
-def run(case: Case, folder: Path) -> Outcome:
+def run(case: Case, folder: Path, database: str = SQLITE) -> Outcome:
     """Let it happen, let the campaign end, look at what is left."""
-    lab, outcome = CrashLab.make(folder, case.setting), Outcome(case)
+    lab, outcome = CrashLab.make(folder, case.setting, database), Outcome(case)
     try:
         for blow in case.blows:
             lab.start_machines()
