@@ -56,7 +56,9 @@ class Steps(Protocol):
 class Engine(Protocol):
     """Runs workflows."""
 
-    trouble: Exception | None  #: what disk or database said when a step could not go on; `close`, and `open` another
+    @property
+    def trouble(self) -> Exception | None:
+        """What disk or database said when a step could not go on; then `close`, and `open` another."""
 
     async def open(self) -> None:
         """Begin to work, first with what an earlier process left unfinished."""

@@ -40,13 +40,22 @@ class JsonSerializer(Serializer):
     """
 
     closed = False
+    trouble: Exception | None = None  #: what disk or database said first
 
     def serialize(self, data: Any) -> str:
-        if isinstance(data, BaseException) and (self.closed or isinstance(data, trouble())):
+        if isinstance(data, BaseException) and (self.closed or self._is_trouble(data)):
             raise data
         if isinstance(data, BaseException):
             data = {"error": f"{type(data).__name__}: {data}"}
         return json.dumps(data, allow_nan=False)
+
+    def _is_trouble(self, error: BaseException) -> bool:
+        if isinstance(error, trouble()):
+            self.trouble = self.trouble or error
+            return True
+        # What it could not write DBOS tries to write once more, as a plain Exception that repeats it.
+        repeats = f"{type(self.trouble).__name__}: "
+        return self.trouble is not None and type(error) is Exception and str(error).startswith(repeats)
 
     def deserialize(self, serialized_data: str) -> Any:
         return json.loads(serialized_data)
@@ -96,7 +105,6 @@ class DurableEngine:
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
         self.serializer = JsonSerializer()
-        self.trouble: Exception | None = None
 
     async def open(self) -> None:
         """Migrate the engine's tables, recover what is pending, begin to work."""
@@ -152,12 +160,17 @@ class DurableEngine:
         # DBOS lends its own pool to the loop and shuts it down with itself.
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="labctl"))
 
+    @property
+    def trouble(self) -> Exception | None:
+        """What disk or database said when a step could not go on."""
+        return self.serializer.trouble
+
     async def or_wait(self, work: Awaitable[T]) -> T:
         """Its answer. Where disk or database fail there is none: the workflow rests, and the next `open` tries again."""
         try:
             return await work
         except trouble() as error:
-            self.trouble = self.trouble or error
+            self.serializer.trouble = self.trouble or error
             answer: T = await asyncio.get_running_loop().create_future()
             return answer
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.crash.cases import Outcome, draw, run
+from tests.crash.lab import SQLITE
 from tests.crash.points import crashpoints
 
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash")
     parser.add_argument("n", type=int, nargs="?", default=100)
     parser.add_argument("seed", type=int, nargs="?", default=1)
+    parser.add_argument("--database", default=SQLITE, help="as labctl.toml names it")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "2")))
     options = parser.parse_args()
     disk = shutil.which("strace") is not None
@@ -32,7 +34,7 @@ def main() -> int:
     totals: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="labctl-crash-") as name, ThreadPoolExecutor(options.jobs) as pool:
         seeds = range(options.seed, options.seed + options.n)
-        futures = [pool.submit(one, seed, Path(name), disk) for seed in seeds]
+        futures = [pool.submit(one, seed, Path(name), disk, options.database) for seed in seeds]
         for future in as_completed(futures):
             count(totals, future.result())
     print(
@@ -42,10 +44,10 @@ def main() -> int:
     return 1 if totals["violations"] else 0
 
 
-def one(seed: int, folder: Path, disk: bool) -> Outcome:
+def one(seed: int, folder: Path, disk: bool, database: str) -> Outcome:
     """The case of a seed, in a folder that is gone afterwards."""
     place = folder / str(seed)
-    outcome = run(draw(seed, disk=disk), place)
+    outcome = run(draw(seed, disk=disk), place, database)
     shutil.rmtree(place, ignore_errors=True)
     return outcome
 

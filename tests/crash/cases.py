@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.crash.checker import Evidence, course, gather, violations
-from tests.crash.lab import FINISH_S, CrashLab, Setting, end
+from tests.crash.lab import FINISH_S, SQLITE, CrashLab, Setting, end
 from tests.crash.points import crashpoints
 
 #: Points that are reached only after a crash at another one.
@@ -25,6 +25,10 @@ SPECIAL = {
     "doubt written", "refusal written", "failure written", "invalid result written", "experiment adopted",
     "segment recorded", "segment begun",
 }  # fmt: skip
+
+
+#: Wall seconds with a disk that may fail again and again, as every thread counts anew; then the worker is killed.
+BAD_DISK_S = 20.0
 
 
 class Blow(Protocol):
@@ -81,7 +85,7 @@ class Disk:
         trace = ["strace", "-f", *quick, "-qq", "-o", str(log), "-e", f"trace={self.call}"]
         process = lab.command(*trace, "-e", f"inject={self.call}:{self.effect}:when={self.nth}")
         try:
-            lab.exits.append(process.wait(FINISH_S))
+            lab.exits.append(process.wait(BAD_DISK_S))
         except subprocess.TimeoutExpired:
             kill_group(process)
         return bool(re.search(r"INJECTED|killed by SIGKILL", log.read_text(errors="replace")))
@@ -112,9 +116,9 @@ class Outcome:
     doubts: int = 0
 
 
-def run(case: Case, folder: Path) -> Outcome:
+def run(case: Case, folder: Path, database: str = SQLITE) -> Outcome:
     """Let it happen, let the campaign end, look at what is left."""
-    lab, outcome = CrashLab.make(folder, case.setting), Outcome(case)
+    lab, outcome = CrashLab.make(folder, case.setting, database), Outcome(case)
     try:
         for blow in case.blows:
             lab.start_machines()

@@ -33,7 +33,6 @@ class Setting:
     optimizer: str = "random"
     sync: str = "normal"
     faults: str = "none"
-    seed: int = 1
     speed: float = 1e5  #: lab seconds per wall second: a dose takes some 4 ms
     epoch: int = 100  #: experiments planned by one workflow
     rates: tuple[tuple[str, float], ...] = ()  #: of single faults, while the machines' process lives

@@ -112,7 +112,7 @@ def test_struck_at_any_moment(tmp_path: Path, blows: tuple[Blow, ...]) -> None:
     "blow",
     [
         Disk("fdatasync", "signal=SIGKILL", 4),
-        Disk("fdatasync", "error=EIO", 3),
+        Disk("fdatasync", "error=EIO", 15),
         Disk("pwrite64", "error=ENOSPC", 20),
     ],
     ids=str,
