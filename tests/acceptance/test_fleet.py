@@ -140,7 +140,7 @@ def test_a_host_without_instruments_is_named_with_those_that_have_some(lab: LabF
 
 
 def test_jobs_that_another_machines_journal_knows_are_not_begun_here(lab: LabFolder) -> None:
-    lab.edit("labctl.toml", {"speed": "600"})
+    lab.edit("labctl.toml", {"speed": "60"})
     far = begin(lab, "far")
     campaign = lab.start("campaign", "run", "campaigns/conductivity.toml")
     until(lab, campaign, lambda: workers(lab)["far"]["holds"])
