@@ -70,19 +70,28 @@ class StoreBoard:
 
 
 def of_job(tx: Transaction, job_id: str) -> db.Task | None:
-    """The step that this job asks of a person."""
-    found = tx.find(db.Task, job_id=job_id, question="step", order="asked_at", newest_first=True, limit=1)
+    """The step that this act asks of a person; one on several samples is kept with the first of them."""
+    found = tx.find(
+        db.Task, job_id=members(tx, job_id)[0].id, question="step", order="asked_at", newest_first=True, limit=1
+    )
     return found[0] if found else None
 
 
+def members(tx: Transaction, act: str) -> list[db.Job]:
+    """The jobs of an act: one, or those of a tray."""
+    return tx.find(db.Job, tray=act) or [tx.get(db.Job, act)]
+
+
 def ask(tx: Transaction, question: Question, at: datetime) -> None:
-    """Put a step up, once; its job waits for a person from then on."""
+    """Put a step up, once; its jobs wait for a person from then on."""
     if of_job(tx, question.job_id):
         return
+    jobs = members(tx, question.job_id)
     prompt = {"text": question.text, "fields": [e.model_dump(mode="json") for e in question.entries]}
-    new_task(tx, "step", question.job_id, question.instrument, question.samples, question.title, prompt, at)
-    if tx.get(db.Job, question.job_id).state == "running":
-        tx.move(db.Job, question.job_id, at=at, actor=ACTOR, was=["running"], state="waiting_human")
+    new_task(tx, "step", jobs[0].id, question.instrument, question.samples, question.title, prompt, at)
+    for job in jobs:
+        if job.state == "running":
+            tx.move(db.Job, job.id, at=at, actor=ACTOR, was=["running"], state="waiting_human")
 
 
 def new_task(
@@ -165,6 +174,7 @@ def answer_of(task: db.Task) -> Answer | None:
         done=task.state == "done",
         note=task.answer.get("note", ""),
         values=task.answer.get("values", {}),
+        lost=task.answer.get("lost", {}),
     )
 
 
@@ -179,13 +189,13 @@ def write(tx: Transaction, task: db.Task, answer: Answer, **more: Any) -> None:
     """The answer, with the person's name."""
     tx.move(
         db.Task, task.id, at=answer.at, actor=answer.by, was=["open"], state="done" if answer.done else "failed",
-        answer={"note": answer.note, "values": answer.values, **more}, answered_by=answer.by, answered_at=answer.at,
+        answer={"note": answer.note, "values": answer.values, "lost": answer.lost, **more}, answered_by=answer.by, answered_at=answer.at,
     )  # fmt: skip
 
 
 def withdraw(tx: Transaction, job_id: str, at: datetime) -> None:
     """Take a question down that nobody has answered."""
-    for task in tx.find(db.Task, job_id=job_id, state="open"):
+    for task in tx.find(db.Task, job_id=members(tx, job_id)[0].id, state="open"):
         tx.move(db.Task, task.id, at=at, actor=ACTOR, was=["open"], state="withdrawn")
 
 
@@ -226,6 +236,8 @@ def respond(
     if happened is not None:
         raise TaskError(f"{task_id} is a step to be done: --happened and --not-started belong to questions in doubt")
     check_values(task, answer)
+    if strange := sorted(set(answer.lost) - set(task.samples)):
+        raise TaskError(f"{task_id} is about {', '.join(task.samples)}, not {', '.join(strange)}")
     write(tx, task, answer)
     return "the campaign goes on" if answer.done else f"{', '.join(task.samples)} is given up"
 

@@ -42,6 +42,7 @@ class Answer(Params):
     done: bool  #: False: it went wrong, and the samples are lost
     note: str = ""
     values: dict[str, float] = Field({})  #: by entry
+    lost: dict[str, str] = Field({})  #: samples among several that did not survive, and why
 
 
 class Board(Protocol):

@@ -26,12 +26,20 @@ def respond(
     samples: Sequence[str] = (),
     values: Mapping[str, float] | None = None,
     happened: bool | None = None,
+    lost: Mapping[str, str] | None = None,
 ) -> str:
     """Answer a task; what follows from it, in words. Raises TaskError, ConflictError."""
     from campaigns import tasks
     from instruments.people import Answer
 
-    answer = Answer(by=by or wiring.actor(), at=lab.clock().now(), done=done, note=note, values=dict(values or {}))
+    answer = Answer(
+        by=by or wiring.actor(),
+        at=lab.clock().now(),
+        done=done,
+        note=note,
+        values=dict(values or {}),
+        lost=dict(lost or {}),
+    )
     with lab.store.transaction() as tx:
         return tasks.respond(tx, task_id, answer, samples=samples, happened=happened)
 
@@ -46,6 +54,14 @@ def numbers(pairs: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise UsageError(f"--value {pair!r} is no NAME=NUMBER", hint="for example: --value roughness=0.4") from None
     return found
+
+
+def reasons(pairs: Sequence[str]) -> dict[str, str]:
+    """``S-00003=cracked`` as a reason by its sample. Raises UsageError."""
+    split = [pair.partition("=") for pair in pairs]
+    if bad := [sample for sample, _, why in split if not why.strip()]:
+        raise UsageError(f"--lost {bad[0]!r} does not say why", hint='for example: --lost S-00003="cracked"')
+    return {sample.strip().upper(): why.strip() for sample, _, why in split}
 
 
 def hold(lab: Lab, name: str, mode: Literal["hold", "drain"], reason: str, by: str | None) -> db.Hold:

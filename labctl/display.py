@@ -130,6 +130,7 @@ INSTRUMENTS = [
     Column("does", "does", rank=2),
     Column("hardware", "driver met hardware", rank=0),
     Column("holder", "busy with", rank=1),
+    Column("hold", "on hold", rank=0, wrap=True),
     Column("calibrated_until", "calibrated until", lambda t: str(t)[:10], rank=3),
     Column("identity", "identity", rank=4),
     Column("jobs", "jobs", right=True, rank=4),
@@ -398,7 +399,7 @@ def instrument_rows(lab: Lab) -> list[Row]:
                 "verified_on_hardware": verified,
                 "hardware": "yes" if verified else "never",
                 "simulated": lab.file.lab.simulated,
-                **{key: known.get(key) for key in ("holder", "calibrated_until", "identity", "jobs")},
+                **{key: known.get(key) for key in ("holder", "hold", "calibrated_until", "identity", "jobs")},
             }
         )
     return rows

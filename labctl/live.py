@@ -159,6 +159,7 @@ def follow_in_pipe(path: Place, id: str, ticker: Ticker) -> None:
     for _ in ticker:
         with suppress(UnreachableError):  # what was not told now is told at a later look
             tell_ended(path, id, told)
+            tell_asked(path, id, told)
 
 
 def tell_ended(path: Place, id: str, told: set[str]) -> None:
@@ -167,6 +168,20 @@ def tell_ended(path: Place, id: str, told: set[str]) -> None:
         if row["state"] in glance_final() and row["id"] not in told:
             told.add(row["id"])
             print(line(row), flush=True)
+
+
+def tell_asked(path: Place, id: str, told: set[str]) -> None:
+    """A line for each question to a person that was not told of before."""
+    for task in glance.tasks(path):
+        if task["campaign"] == id and task["id"] not in told:
+            told.add(task["id"])
+            print(f"waiting for a person: {task['title']}; labctl task show {task['id']}", flush=True)
+
+
+def asked(path: Place, id: str) -> str:
+    """What people are waited for, in one line."""
+    waiting = [task["id"] for task in glance.tasks(path) if task["campaign"] == id]
+    return f"waiting for a person: {', '.join(waiting)}; labctl task list" if waiting else ""
 
 
 def glance_final() -> tuple[str, ...]:
@@ -190,7 +205,7 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
         for row in ticker:
             with suppress(UnreachableError):  # the last screen stands
                 known = glance.campaign(path, id), glance.experiments(path, id, last=SHOWN)
-                live.update(screen(row, *known, ticker.note or trouble(path)), refresh=True)
+                live.update(screen(row, *known, ticker.note or asked(path, id) or trouble(path)), refresh=True)
 
 
 def trouble(path: Place) -> str:

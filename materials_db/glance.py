@@ -212,8 +212,11 @@ def progress(path: Place, campaign_id: str) -> Row:
     return {**rows[0], "budget": rows[0]["budget"] and int(rows[0]["budget"])}
 
 
-def queue(path: Place) -> list[Row]:
-    """Jobs that have not ended, in the order in which they will be served, and why they wait."""
+def queue(path: Place, *, planned: bool = True) -> list[Row]:
+    """Jobs that have not ended, in the order in which they will be served, and why they wait.
+
+    Without `planned` those are left out whose step before is not done.
+    """
     rows = ask(
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
@@ -234,7 +237,7 @@ def queue(path: Place) -> list[Row]:
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
     )
-    return [with_reason(row, floor) for row in rows]
+    return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
 
 
 HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
@@ -311,6 +314,8 @@ def instruments(path: Place) -> list[Row]:
     return ask(
         path,
         "SELECT i.name, i.driver, i.identity, i.site, i.verified_on_hardware, i.origin, l.holder, l.fence,"
+        " (SELECT h.mode || ' by ' || h.placed_by || ': ' || h.reason FROM hold h WHERE h.instrument = i.name AND h.state = 'active'"
+        "  ORDER BY h.id LIMIT 1) AS hold,"
         " (SELECT count(*) FROM job j WHERE j.instrument_id = i.id) AS jobs,"
         " (SELECT max(valid_to) FROM calibration k WHERE k.instrument_id = i.id) AS calibrated_until"
         " FROM instrument i LEFT JOIN lease l ON l.instrument = i.name"

@@ -29,6 +29,7 @@ from instruments.contract import (
     Run,
     RunState,
     SampleAt,
+    SampleFailure,
     Unknowable,
     quantity,
 )
@@ -37,6 +38,7 @@ from instruments.limits import narrowed
 from instruments.people import Answer, Board, Entry, Question
 
 WAITS = "waiting for a person: labctl task list"
+TOGETHER = 16  #: most samples of one prompt
 MEDIAN_S, SPREAD = 600.0, 0.5  #: a simulated technician: lognormal, median ten minutes
 
 
@@ -88,6 +90,7 @@ class Human:
                 Capability(
                     name="polish",
                     params_model=Polish,
+                    batch=(1, TOGETHER),
                     summary="grind and polish by hand to a mirror",
                     typical_s=900.0,
                     **manners,
@@ -103,6 +106,7 @@ class Human:
                 Capability(
                     name="ship",
                     params_model=Ship,
+                    batch=(1, TOGETHER),
                     summary="send the sample to another site, where it arrives before this is answered",
                     typical_s=86400.0,
                     **manners,
@@ -153,9 +157,12 @@ class Human:
             await self.board.reply(job_id, Answer(by="simulated technician", at=self.clock.now(), done=True))
 
     async def fetch(self, request: JobRequest, params: Params, run_id: str) -> JobResult:
-        """What the person typed in, for each sample."""
+        """What the person typed in, for each sample; and which were lost."""
         answer = await self.board.answer(run_id)
         assert answer is not None
+        lost = {
+            s: SampleFailure(fault=Fault.SAMPLE_LOST, message=f"{answer.by}: {why}") for s, why in answer.lost.items()
+        }
         units = {e.name: e.unit for e in question(self.name, request, params).entries}
         readings = [
             Reading(
@@ -169,6 +176,7 @@ class Human:
             job_id=request.job_id,
             readings=tuple(readings),
             raw_files=(RawFile(name="answer.json", media_type="application/json", content=raw),),
+            failures=lost,
             as_run={"by": answer.by, "note": answer.note, **params.model_dump(mode="json")},
         )
 

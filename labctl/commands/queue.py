@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from labctl.options import Format, LabOption, OutputOption, database, group
 
 app = group("What waits for which instrument, and why.")
@@ -13,10 +17,16 @@ def options() -> None:
 
 
 @app.command("list", epilog="Example: labctl queue list -o json")
-def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
-    """Jobs that have not ended."""
+def list_(
+    lab: LabOption = None,
+    output: OutputOption = Format.table,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Also jobs whose turn has not come: the step before is not done.")
+    ] = False,
+) -> None:
+    """Jobs that run or wait, and why."""
     from labctl.display import QUEUE
     from labctl.emit import emit
     from materials_db import glance
 
-    emit(glance.queue(database(lab)), QUEUE, output, kind="jobs", id="run")
+    emit(glance.queue(database(lab), planned=all_), QUEUE, output, kind="jobs", id="run")

@@ -55,6 +55,9 @@ def done(
     value: Annotated[
         list[str] | None, typer.Option("--value", metavar="NAME=NUMBER", help="What you read off.")
     ] = None,
+    lost: Annotated[
+        list[str] | None, typer.Option("--lost", metavar="ID=WHY", help="One of several samples that did not survive.")
+    ] = None,
     happened: Annotated[
         bool | None, typer.Option("--happened/--not-started", help="For a question in doubt: did the act take place?")
     ] = None,
@@ -69,7 +72,7 @@ def done(
     id = glance.resolve(database(lab), "T", task)
     follows = asking.respond(
         open_lab(lab), id, done=True, by=by, note=note, samples=sample or (),
-        values=asking.numbers(value or ()), happened=happened,
+        values=asking.numbers(value or ()), happened=happened, lost=asking.reasons(lost or ()),
     )  # fmt: skip
     print(f"{id} is answered; {follows}")
 

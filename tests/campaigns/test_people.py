@@ -11,6 +11,8 @@ from campaigns import tasks
 from campaigns.bench import in_flight, in_line, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
+from campaigns.optimizers.on_trays import OnTrays
+from campaigns.optimizers.random_search import RandomSearch
 from campaigns.tasks import StoreBoard, TaskError
 from instruments.contract import InstrumentConfig, Unknowable
 from instruments.drivers.human import make
@@ -57,12 +59,14 @@ def steps_with(step: dict[str, Any]) -> list[dict[str, Any]]:
     return [first, {**first, "params": {}, "measures": [], "hold_until": None, **step}, *rest]
 
 
-async def started(lab: VirtualLab, **changes: Any) -> tuple[Any, InlineEngine, str]:
+async def started(
+    lab: VirtualLab, file: str = "electrolyte/campaigns/conductivity.toml", **changes: Any
+) -> tuple[Any, InlineEngine, str]:
     """A campaign under way."""
     bench = await lab.bench()
     engine = InlineEngine(workflows(bench), lab.store, lab.record)
     await engine.open()
-    id = lab.launch(campaign(**changes))
+    id = lab.launch(campaign(file, **changes))
     with lab.store.transaction() as tx:
         segment = segment_id(tx, id)
     await engine.submit("campaign", segment, id, [])
@@ -75,7 +79,8 @@ def open_tasks(lab: VirtualLab) -> list[db.Task]:
 
 
 def say(lab: VirtualLab, task: db.Task, *, done: bool = True, **more: Any) -> str:
-    answer = Answer(by="Ada", at=lab.clock.now(), done=done, note=more.pop("note", ""), values=more.pop("values", {}))
+    said = {key: more.pop(key) for key in ("note", "values", "lost") if key in more}
+    answer = Answer(by="Ada", at=lab.clock.now(), done=done, **said)
     with lab.store.transaction() as tx:
         return tasks.respond(tx, task.id, answer, **more)
 
@@ -290,6 +295,36 @@ def test_a_stopped_campaign_ends_although_its_instrument_is_on_hold(abort: bool)
             assert {tx.get(db.Job, j).state for j in running} == {"aborted" if abort else "done"}
             assert not [lease for lease in tx.leases() if lease.holder]
         assert {e.state for e in experiments(lab, id)} == {"aborted"}
+        await engine.close()
+
+    live(work())
+
+
+def test_a_tray_of_samples_is_one_prompt_and_what_was_lost_of_it_fails_alone() -> None:
+    async def work() -> None:
+        lab = VirtualLab(kind="alloy", optimizer=lambda plan: OnTrays(RandomSearch(), plan.shared))
+        LABS.append(lab)
+        bench = lab.hosts["bench-1"].driver
+        bench.simulated_person = False  # type: ignore[attr-defined]
+        _, engine, id = await started(
+            lab,
+            "alloy/campaigns/hardness.toml",
+            budget={"experiments": 4},
+            optimizer={"name": "random", "in_flight": 4},
+        )
+        asked = []
+        while await engine.under_way(""):
+            for task in open_tasks(lab):
+                asked.append(task)
+                with lab.store.transaction() as tx:
+                    assert {j.state for j in tx.find(db.Job, step="polish")} == {"waiting_human"}
+                with pytest.raises(TaskError, match="not S-99999"):
+                    say(lab, task, lost={"S-99999": "cracked"})
+                say(lab, task, samples=task.samples, lost={"S-00003": "cracked"})
+            await lab.clock.sleep(LOOK_S)
+        assert [task.samples for task in asked] == [["S-00001", "S-00002", "S-00003", "S-00004"]]
+        assert [e.state for e in experiments(lab, id)] == ["done", "done", "failed", "done"]
+        assert "Ada: cracked" in experiments(lab, id)[2].outcome
         await engine.close()
 
     live(work())
