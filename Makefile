@@ -15,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test crash-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -45,6 +45,10 @@ crash-test: export OPENBLAS_NUM_THREADS = 1
 crash-test: N = 1000
 crash-test: $(VENV)/.dev  ## random crashes of worker, machines and disk: make crash-test N=1000 SEED=1 JOBS=2
 	@nice $(BIN)/python -m tests.crash $(N) $(SEED) --jobs $(JOBS)
+
+ctrl-c-test: N = 100
+ctrl-c-test: $(VENV)/.dev  ## Ctrl-C at random moments: make ctrl-c-test N=100 SEED=1
+	@nice $(BIN)/python -m tests.ctrl_c $(N) $(SEED)
 
 proxy-test: $(VENV)/.dev  ## faults on the wire, of every protocol: make proxy-test N=10000 SEED=1
 	@nice $(BIN)/python -W error -m tests.proxy $(N) $(SEED)

@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instruments.errors import InstrumentError
-from labctl.labfile import HUMAN
-
 if TYPE_CHECKING:
     from instruments.host import Host
     from labctl.wiring import Lab
@@ -26,30 +23,34 @@ LOOK_S = 0.1  #: wall seconds between looks of the worker
 ANSWER_S = 0.7  #: wall seconds that a machine has to say that it stopped
 
 
-def flag(lab: Lab) -> Path:
-    """The file whose presence stops the lab."""
-    return lab.state / FILE
+def flag(folder: Path) -> Path:
+    """The file whose presence stops the lab in that folder."""
+    return folder / ".labctl" / FILE
 
 
-def stop_all(lab: Lab, who: str) -> dict[str, str]:
-    """Stop everything; what became of each instrument, in words."""
-    flag(lab).parent.mkdir(exist_ok=True)
-    flag(lab).write_text(f"{who}\n", encoding="utf-8")
-    return asyncio.run(_stop_machines(lab))
+def forbid(folder: Path) -> None:
+    """Stop the worker, before anything that takes time: not even the lab file is read."""
+    flag(folder).parent.mkdir(exist_ok=True)
+    flag(folder).touch()
 
 
-def allow(lab: Lab) -> bool:
+def allow(folder: Path) -> bool:
     """Let the lab work again; whether it was stopped."""
-    stopped = flag(lab).exists()
-    flag(lab).unlink(missing_ok=True)
+    stopped = flag(folder).exists()
+    flag(folder).unlink(missing_ok=True)
     return stopped
+
+
+def stop_machines(lab: Lab) -> dict[str, str]:
+    """Tell every machine over a wire of our own; what became of each, in words."""
+    return asyncio.run(_stop_machines(lab))
 
 
 async def watch(lab: Lab, hosts: Mapping[str, Host]) -> None:
     """The worker's part: hold every instrument and break off what runs while the lab is stopped."""
     stopped = False
     while True:
-        if flag(lab).exists() is not stopped:
+        if flag(lab.folder).exists() is not stopped:
             stopped = not stopped
             for host in hosts.values():
                 host.held_by = "labctl stop --all" if stopped else None
@@ -60,6 +61,8 @@ async def watch(lab: Lab, hosts: Mapping[str, Host]) -> None:
 
 async def break_off(host: Host) -> None:
     """What runs on one instrument ends now."""
+    from instruments.errors import InstrumentError
+
     try:
         await host.driver.abort("")
     except InstrumentError as error:
@@ -67,6 +70,8 @@ async def break_off(host: Host) -> None:
 
 
 async def _stop_machines(lab: Lab) -> dict[str, str]:
+    from labctl.labfile import HUMAN
+
     if lab.file.lab.simulated:
         from labctl.wiring import simulator_alive
 
@@ -82,6 +87,7 @@ async def _stop(config: object) -> str:
     from instruments import registry
     from instruments.clock import WallClock
     from instruments.contract import InstrumentConfig
+    from instruments.errors import InstrumentError
 
     assert isinstance(config, InstrumentConfig)
     driver = registry.build(config, WallClock())

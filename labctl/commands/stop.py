@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labctl.options import LabOption, open_lab
+from labctl.options import LabOption, lab_folder, open_lab
 
 
 def stop(
@@ -15,16 +15,18 @@ def stop(
     lab: LabOption = None,
 ) -> None:
     """Stop every machine now, also when the database or the worker is dead. Not a safety device."""
-    from labctl import stopping, wiring
-    from labctl.errors import UsageError
+    from labctl import stopping
 
     if all_ == release:
+        from labctl.errors import UsageError
+
         raise UsageError("say what to do", hint="labctl stop --all, or afterwards: labctl stop --release")
-    opened = open_lab(lab)
+    folder = lab_folder(lab)
     if release:
-        print("the lab may work again" if stopping.allow(opened) else "the lab was not stopped")
+        print("the lab may work again" if stopping.allow(folder) else "the lab was not stopped")
         return
-    told = stopping.stop_all(opened, wiring.actor())
+    stopping.forbid(folder)
+    told = stopping.stop_machines(open_lab(lab))
     for name, words in told.items():
         print(f"{name}: {words}")
     print("stopped; nothing new is started until: labctl stop --release")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.lab import LABCTL, LabFolder
+from tests.ctrl_c import carried_on
 
 
 @pytest.fixture
@@ -47,3 +48,9 @@ def test_twice_stops_now_and_says_how_to_go_on(lab: LabFolder) -> None:
     assert process.returncode == 130
     assert error == "error LAB-0130: stopped now; C-0001 can go on\n  try: labctl campaign resume C-0001\n"
     lab.close()
+
+
+@pytest.mark.timeout(600)
+def test_any_moment_leaves_a_campaign_that_goes_on(tmp_path: Path) -> None:
+    """The short form of `make ctrl-c-test N=100`."""
+    carried_on(tmp_path / "lab", number=8, seed=1, experiments=16)
