@@ -62,6 +62,10 @@ class StoreBoard:
         found = await self._within(of_job, job_id)
         return answer_of(found) if found else None
 
+    async def withdrawn(self, job_id: str) -> bool:
+        found = await self._within(of_job, job_id)
+        return found is not None and found.state == "withdrawn"
+
     async def reply(self, job_id: str, answer: Answer) -> None:
         await self._within(reply, job_id, answer)
 

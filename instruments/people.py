@@ -57,6 +57,9 @@ class Board(Protocol):
     async def answer(self, job_id: str) -> Answer | None:
         """The answer, once there is one."""
 
+    async def withdrawn(self, job_id: str) -> bool:
+        """Whether the question was taken down unanswered."""
+
     async def reply(self, job_id: str, answer: Answer) -> None:
         """Write an answer down, unless there is one already."""
 

@@ -108,6 +108,8 @@ def main() -> int:
 
 def keep_stdout() -> None:
     """What we print has a descriptor of its own; what libraries in C print on theirs goes to stderr."""
+    if sys.stdout is not sys.__stdout__ or sys.stdout is None:
+        return  # somebody listens to us within this process
     sys.stdout.flush()
     ours = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     os.dup2(2, 1)

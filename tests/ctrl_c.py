@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -24,14 +25,18 @@ def interrupted(lab: LabFolder, moments: random.Random) -> tuple[int, str]:
     """One run that is interrupted: exit status and what stood on stderr."""
     process = subprocess.Popen(
         [*LABCTL, "campaign", "run", lab.campaign], cwd=lab.folder,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"},
     )  # fmt: skip
     pressed = moments.choice([1, 1, 2])
     for _ in range(pressed):
         threading.Event().wait(moments.uniform(0.02, LATEST_S / pressed))  # the moment is the input of this test
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=PATIENCE_S)
+    try:
+        _, error = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # faulthandler then says where every thread stands
+        raise AssertionError(f"did not end after Ctrl-C: {process.communicate()[1]}") from None
     return process.returncode, error
 
 

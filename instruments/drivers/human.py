@@ -142,6 +142,8 @@ class Human:
         if self.simulated_person:
             await self._pretend(run_id)
         answer = await self.board.answer(run_id)
+        if answer is None and await self.board.withdrawn(run_id):
+            return Run(run_id=run_id, state=RunState.ABORTED, message="the question was taken down")
         if answer is None:
             return Run(run_id=run_id, state=RunState.WAITING_HUMAN, message=WAITS)
         words = f"{answer.by}: {answer.note}" if answer.note else f"by {answer.by}"

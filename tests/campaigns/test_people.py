@@ -328,3 +328,27 @@ def test_a_tray_of_samples_is_one_prompt_and_what_was_lost_of_it_fails_alone() -
         await engine.close()
 
     live(work())
+
+
+def test_an_abort_takes_the_question_down() -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        with_bench(lab)
+        bench, engine, id = await started(
+            lab, budget={"experiments": 3}, optimizer={"name": "random", "in_flight": 1},
+            recipe={"steps": steps_with({"name": "polish", "capability": "polish"})},
+        )  # fmt: skip
+        while not open_tasks(lab):
+            await lab.clock.sleep(LOOK_S)
+        with lab.store.transaction() as tx:
+            tx.move(db.Campaign, id, at=lab.clock.now(), actor="Ada", wanted="stop", abort=True)
+        while await engine.under_way(""):
+            await bench.look()
+            await lab.clock.sleep(LOOK_S)
+        assert [e.state for e in experiments(lab, id)] == ["aborted"]
+        with lab.store.transaction() as tx:
+            assert [t.state for t in tx.find(db.Task)] == ["withdrawn"]
+            assert tx.get(db.Campaign, id).state == "stopped"
+        await engine.close()
+
+    live(work())
