@@ -15,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -75,6 +75,9 @@ bench-loop: $(VENV)/.dev
 
 bench-optimizer-time: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_optimizer_time
+
+bench-floor: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.bench_floor
 
 bench-memory: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_memory

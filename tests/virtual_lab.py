@@ -69,6 +69,7 @@ class VirtualLab:
             world, {name: s.driver for name, s in self.file.instruments.items() if s.driver != HUMAN}, DEVICES[kind]
         )
         self.site_of: dict[str, str] = {}
+        self.look_s = 60.0
         self.store = MemoryStore()
         self.record = Record()
         self.hosts = {name: self._host(name) for name in self.file.instruments}
@@ -99,7 +100,7 @@ class VirtualLab:
             registered = registration.register(tx, self.file, identities, at=self.clock.now())
         return Bench(
             store=self.store, hosts=self.hosts, clock=self.clock, site="bench-A", simulated=True,
-            optimizer=self.optimizer, registered=registered, offload=in_line, site_of=self.site_of,
+            optimizer=self.optimizer, registered=registered, offload=in_line, site_of=self.site_of, look_s=self.look_s,
         )  # fmt: skip
 
     def launch(self, spec: Spec, text: str = "") -> str:
