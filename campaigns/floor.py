@@ -292,8 +292,13 @@ class Floor:
         """Wait for others that want the same; the tray's id."""
         job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
         key = key_of(place["instruments"], job.capability, job.params)
-        wait_s = min(self.tray_wait_s.get(i, TRAY_WAIT_S) for i in place["instruments"])
+        wait_s = min(self._tray_wait_s(i, job.capability) for i in place["instruments"])
         return await self.trays.join(key, job_id, self.room(place), wait_s)
+
+    def _tray_wait_s(self, instrument: str, capability: str) -> float:
+        """Longest wait for a fuller tray: as the lab file says, else no longer than the act itself takes."""
+        usual = min(TRAY_WAIT_S, self._capability(instrument, capability).typical_s)
+        return self.tray_wait_s.get(instrument, usual)
 
     async def _start_tray(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]] | None:
         """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""

@@ -53,4 +53,4 @@ def test_twice_stops_now_and_says_how_to_go_on(lab: LabFolder) -> None:
 @pytest.mark.timeout(600)
 def test_any_moment_leaves_a_campaign_that_goes_on(tmp_path: Path) -> None:
     """The short form of `make ctrl-c-test N=100`."""
-    carried_on(tmp_path / "lab", number=8, seed=1, experiments=16)
+    carried_on(tmp_path / "lab", number=8, seed=1, experiments=60)
