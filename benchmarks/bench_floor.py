@@ -4,7 +4,8 @@ Method: the alloy lab (doser, melter, two tray furnaces, a bench, two testers; n
 16 campaigns of 24 experiments at once, random search, 16 in flight each. Lower bound of the makespan, of
 each kind of machine: the shortest way of any sample to it, the work of all samples on it (equivalent
 machines taken together, trays counted once), the shortest way from it to the end; the largest of these.
-The serial loop makes one experiment after the other, each alone on its tray, with the same durations.
+"share" is bound over makespan; "busy" is the bottleneck's own, from its first job to its last. The serial
+loop makes one experiment after the other, each alone on its tray, with the same durations.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ async def carried_out(campaigns: int, **optimizer: Any) -> VirtualLab:
     return lab
 
 
-def figures(lab: VirtualLab) -> tuple[float, float, str, float]:
-    """Makespan, its lower bound, the bottleneck, and the time of a serial loop; hours."""
+def figures(lab: VirtualLab) -> tuple[float, float, float, str, float]:
+    """Makespan, its lower bound, the bottleneck's busy share from its first job to its last, its name, the serial loop."""
     acts: dict[str, tuple[str, float, float]] = {}  #: act -> driver, begin, end
     ways: dict[str, list[tuple[str, float]]] = defaultdict(list)  #: experiment -> driver and duration of each step
     serial = 0.0
@@ -62,8 +63,10 @@ def figures(lab: VirtualLab) -> tuple[float, float, str, float]:
     bounds = {d: s / machines.count(d) + shortest(ways, d) for d, s in busy.items()}
     bottleneck = max(bounds, key=lambda d: bounds[d])
     makespan = max(end for *_, end in acts.values()) - min(begin for _, begin, _ in acts.values())
+    own = [(begin, end) for driver, begin, end in acts.values() if driver == bottleneck]
+    span = (max(end for _, end in own) - min(begin for begin, _ in own)) * machines.count(bottleneck)
     lab.close()
-    return makespan / 3600, bounds[bottleneck] / 3600, bottleneck, serial / 3600
+    return makespan / 3600, bounds[bottleneck] / 3600, busy[bottleneck] / span, bottleneck, serial / 3600
 
 
 def shortest(ways: dict[str, list[tuple[str, float]]], driver: str) -> float:
@@ -77,11 +80,13 @@ def shortest(ways: dict[str, list[tuple[str, float]]], driver: str) -> float:
 
 def main() -> None:
     """Print the table."""
-    print(f"{'campaigns':>9} {'makespan h':>10} {'bound h':>8} {'busy':>6}  {'bottleneck':<18} {'serial loop h':>13}")
+    print(
+        f"{'campaigns':>9} {'makespan h':>10} {'bound h':>8} {'share':>6} {'busy':>6}  {'bottleneck':<14} {'serial loop h':>13}"
+    )
     for campaigns in (1, 4, 16):
-        makespan, bound, name, serial = figures(live(carried_out(campaigns, name="random", in_flight=IN_FLIGHT)))
+        makespan, bound, busy, name, serial = figures(live(carried_out(campaigns, name="random", in_flight=IN_FLIGHT)))
         print(
-            f"{campaigns:>9} {makespan:>10.1f} {bound:>8.1f} {bound / makespan:>6.1%}  {name:<18} {serial:>13.1f}",
+            f"{campaigns:>9} {makespan:>10.1f} {bound:>8.1f} {bound / makespan:>6.1%} {busy:>6.1%}  {name:<14} {serial:>13.1f}",
             flush=True,
         )
 
