@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.cases import FIRST, SPECIAL, At, Blow, Case, Disk, Moment, plain_points, run
+from tests.crash.cases import FAR_POINTS, FIRST, ON_TRAYS, SPECIAL, At, Blow, Case, Disk, Moment, plain_points, run
 from tests.crash.checker import gather, violations
 from tests.crash.lab import CrashLab, Setting
 from tests.crash.points import crashpoints
@@ -26,7 +26,7 @@ def test_every_crash_point_has_a_name_of_its_own() -> None:
 
 
 def test_what_is_said_of_points_is_said_of_points_that_there_are() -> None:
-    assert {*FIRST, *FIRST.values(), *SPECIAL} - set(crashpoints()) == set()
+    assert {*FIRST, *FIRST.values(), *SPECIAL, *ON_TRAYS, *FAR_POINTS} - set(crashpoints()) == set()
 
 
 def test_every_plain_point_is_in_a_chain() -> None:
@@ -37,6 +37,12 @@ def test_every_plain_point_is_in_a_chain() -> None:
 def test_killed_once_at_each_point_the_campaign_goes_on(tmp_path: Path, points: list[str]) -> None:
     outcome = run(Case(Setting(experiments=6, in_flight=1), tuple(At(point) for point in points)), tmp_path / "lab")
     assert (outcome.broken, outcome.struck, outcome.doubts) == ([], len(points), 0)
+
+
+def test_killed_while_samples_share_a_furnace(tmp_path: Path) -> None:
+    blows = (At("tray leased"), At("start confirmed"), At("tray member committed", 3), At("tray leased"))
+    outcome = run(Case(Setting(experiments=4, in_flight=4, kind="alloy", speed=4e5), blows), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck, outcome.doubts) == ([], len(blows), 0)
 
 
 @pytest.mark.parametrize("point", sorted(FIRST))
