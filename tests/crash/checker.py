@@ -24,11 +24,11 @@ from materials_db import records as db
 from materials_db.errors import MaterialsDBError
 from tests.crash.lab import CrashLab
 
-ENDED = {"done", "failed", "held"}
+ENDED = {"done", "failed"}
 BROKEN = "SELECT s.workflow_uuid, o.error FROM {0}workflow_status s LEFT JOIN {0}workflow_output o USING (workflow_uuid) WHERE status='ERROR'"
-AT_REST = {"done", "failed", "aborted", "in_doubt"}
+AT_REST = {"done", "failed", "aborted"}
 SILENT = {"melt"}  #: acts that measure nothing
-JOURNAL_AT_REST = AT_REST | {"rejected", "not_started"}
+JOURNAL_AT_REST = AT_REST | {"rejected", "not_started", "in_doubt"}
 
 
 @dataclass
@@ -79,10 +79,15 @@ class Evidence:
             found[job.sample_id].append(job.id)
         return found
 
+    @cached_property
+    def settled(self) -> set[str]:
+        """Jobs of which a person said after a crash whether they had happened."""
+        return {task.job_id for task in self.tasks if task.question == "in_doubt" and task.state != "open"}
+
     @property
     def doubts(self) -> int:
-        """Jobs that only a person can settle."""
-        return sum(job.state == "in_doubt" for job in self.jobs.values())
+        """Acts of which only a person can say whether they happened."""
+        return sum(task.question == "in_doubt" for task in self.tasks)
 
 
 def gather(lab: CrashLab) -> Evidence:
@@ -174,7 +179,7 @@ def none_forgotten(found: Evidence, lab: CrashLab) -> Iterator[str]:
         yield f"experiments {numbers}, wanted 1 to {lab.setting.experiments}"
     yield from (f"{e.id} is {e.state}" for e in found.experiments if e.state not in ENDED)
     yield from (f"{job.id} is left {job.state}" for job in found.jobs.values() if job.state not in AT_REST)
-    yield from (f"{task.id} is left open" for task in found.tasks if task.question == "step" and task.state == "open")
+    yield from (f"{task.id} is left open" for task in found.tasks if task.state == "open")
     yield from (
         f"journal: {job} is left {state}" for job, state in found.journal.items() if state not in JOURNAL_AT_REST
     )
@@ -186,7 +191,7 @@ def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
     measured = {m.job_id for m in found.measurements} | {i.job_id for i in found.ingredients}
     for job in found.jobs.values():
         run = found.run_of(job.id)
-        if run is None or run["sha256"] is None or job.state in ("in_doubt", "failed"):
+        if run is None or run["sha256"] is None or job.state == "failed" or job.id in found.settled:
             continue
         if job.state != "done" or run["sha256"] not in files:
             yield f"{job.id} was finished by {run['machine']}, but is {job.state} and its raw file is not kept"
