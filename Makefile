@@ -43,8 +43,9 @@ check: format lint types imports test  ## what must hold before anything lands
 crash-test: export OMP_NUM_THREADS = 1
 crash-test: export OPENBLAS_NUM_THREADS = 1
 crash-test: N = 1000
-crash-test: $(VENV)/.dev  ## random crashes of worker, machines and disk: make crash-test N=1000 SEED=1 JOBS=2
-	@nice $(BIN)/python -m tests.crash $(N) $(SEED) --jobs $(JOBS)
+crash-test: DATABASE ?= sqlite
+crash-test: $(VENV)/.dev  ## random crashes of worker, machines and disk: make crash-test N=1000 SEED=1 JOBS=2 DATABASE=postgresql LAB=alloy
+	@nice $(BIN)/python -m tests.crash $(N) $(SEED) --jobs $(JOBS) --database $(DATABASE) $(LAB:%=--lab=%)
 
 ctrl-c-test: N = 100
 ctrl-c-test: $(VENV)/.dev  ## Ctrl-C at random moments: make ctrl-c-test N=100 SEED=1

@@ -401,16 +401,15 @@ def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:
     """Keep the bytes, and a row that says where they came from."""
     sha256 = tx.put_raw(file.content)
     crashpoint("raw file put")
-    if not tx.find(db.RawFile, id=sha256):  # the same bytes may have been kept before: one row per content
-        row = db.RawFile(
-            id=sha256,
-            name=file.name,
-            media_type=file.media_type,
-            size=len(file.content),
-            job_id=job.id,
-            stored_at=at,
-        )
-        tx.add(row, at=at, actor=ACTOR)
+    row = db.RawFile(
+        id=sha256,
+        name=file.name,
+        media_type=file.media_type,
+        size=len(file.content),
+        job_id=job.id,
+        stored_at=at,
+    )
+    tx.add(row, at=at, actor=ACTOR)
     return sha256
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from materials_db import chain, rules
 from materials_db.errors import DamagedFileError, IntegrityError
-from materials_db.records import Event, Lease, Record, Worker
+from materials_db.records import Event, Lease, RawFile, Record, Worker
 
 R = TypeVar("R", bound=Record)
 INDEXED = ("campaign_id", "experiment_id", "sample_id", "job_id", "state")
@@ -222,7 +222,12 @@ def matches(value: Any, wanted: Any) -> bool:
 
 
 def same_facts(known: Record, record: Record) -> bool:
-    """Whether two records say the same, leaving aside what may have moved since."""
+    """Whether two records say the same, leaving aside what may have moved since.
+
+    The same bytes are the same file, whoever brought them first: samples of one tray bring them at once.
+    """
+    if isinstance(known, RawFile):
+        return True
     fixed = {field for field in type(known).model_fields if field not in known.mutable}
     return known.model_dump(include=fixed) == record.model_dump(include=fixed)
 

@@ -103,6 +103,13 @@ def fresh_database(url: str) -> str:
     return url.rsplit("/", 1)[0] + f"/{name}"
 
 
+def drop_database(url: str) -> None:
+    """Away with a database, and with whoever is still connected."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(libpq(f"{server}/postgres"), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

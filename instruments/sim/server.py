@@ -235,6 +235,7 @@ def account(machine: Machine, run: PastRun) -> dict[str, Any]:
         "number": run.number,
         "label": run.label,
         "sample": run.sample,
+        "tray": run.program.get("tray", {}),
         "started": run.started.isoformat(),
         "result": said.result(run) if said else None,
         "sha256": hashlib.sha256(said.data(run).encode("ascii")).hexdigest() if said else None,

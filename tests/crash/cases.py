@@ -8,14 +8,14 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from tests import postgres
 from tests.crash.checker import Evidence, course, gather, violations
-from tests.crash.lab import FINISH_S, SQLITE, CrashLab, Setting, end
+from tests.crash.lab import FAR, FINISH_S, MAIN, CrashLab, Setting, end
 from tests.crash.points import crashpoints
 
 #: Points that are reached only after a crash at another one.
@@ -26,6 +26,14 @@ SPECIAL = {
     "segment recorded", "segment begun",
 }  # fmt: skip
 
+
+#: Points that the host of an instrument passes, whoever is in control.
+FAR_POINTS = (
+    "floor registered", "intent written", "start sent", "start confirmed", "run recorded", "result fetched", "result written",
+    "result in hand", "raw file put", "rows about to commit", "rows committed",
+)  # fmt: skip
+#: Points that are passed only where samples share trays.
+ON_TRAYS = {"tray leased", "tray member committed"}
 
 #: Wall seconds with a disk that may fail again and again, as every thread counts anew; then the worker is killed.
 BAD_DISK_S = 20.0
@@ -98,6 +106,75 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 @dataclass(frozen=True)
+class Server:
+    """The database server dies again and again while the workers live, and comes back."""
+
+    seconds: float
+    times: int
+
+    def strike(self, lab: CrashLab) -> bool:
+        worker, struck = lab.attend(), False
+        assert lab.server is not None
+        for _ in range(self.times):
+            worker.join(self.seconds)
+            struck = struck or worker.exitcode is None
+            lab.server.crash()
+            lab.server.start()
+        worker.join(FINISH_S)
+        lab.kill()
+        return struck
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Workers of some hosts die while the others live; "control" is whichever is in control."""
+
+    seconds: float
+    hosts: tuple[str, ...]
+
+    def strike(self, lab: CrashLab) -> bool:
+        worker = lab.attend()
+        worker.join(self.seconds)
+        struck = worker.exitcode is None
+        lab.kill(*(lab.in_control() if host == "control" else host for host in self.hosts))
+        return struck
+
+
+@dataclass(frozen=True)
+class HostAt:
+    """The worker of the far host dies when it passes a point for the Nth time."""
+
+    point: str
+    passage: int = 1
+
+    def strike(self, lab: CrashLab) -> bool:
+        lab.kill(FAR)
+        far, worker = lab.start(f"{self.point}:{self.passage}", FAR), lab.attend()
+        while far.exitcode is None and worker.exitcode is None:
+            far.join(0.1)
+        return far.exitcode == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The far host is cut off from the database for a while, with an error or without a word."""
+
+    seconds: float
+    lasts_s: float
+    silent: bool = False
+
+    def strike(self, lab: CrashLab) -> bool:
+        worker = lab.attend()
+        assert lab.cable is not None
+        worker.join(self.seconds)
+        struck = worker.exitcode is None
+        lab.cable.silence() if self.silent else lab.cable.cut()
+        worker.join(self.lasts_s)
+        lab.cable.mend()
+        return struck
+
+
+@dataclass(frozen=True)
 class Case:
     """A lab and what happens to it, one blow after the other."""
 
@@ -116,9 +193,9 @@ class Outcome:
     doubts: int = 0
 
 
-def run(case: Case, folder: Path, database: str = SQLITE) -> Outcome:
+def run(case: Case, folder: Path, server: postgres.Cluster | None = None) -> Outcome:
     """Let it happen, let the campaign end, look at what is left."""
-    lab, outcome = CrashLab.make(folder, case.setting, database), Outcome(case)
+    lab, outcome = CrashLab.make(folder, case.setting, server), Outcome(case)
     try:
         for blow in case.blows:
             lab.start_machines()
@@ -137,7 +214,7 @@ def run(case: Case, folder: Path, database: str = SQLITE) -> Outcome:
 
 def another_course(found: Evidence, setting: Setting) -> list[str]:
     """10: with one experiment at a time, all is as in a campaign that nobody disturbed."""
-    comparable = setting.in_flight == 1 and setting.faults == "none" and not setting.rates
+    comparable = setting.in_flight == 1 and setting.faults == "none" and not (setting.rates or setting.far)
     if not comparable or any(job.attempt > 1 or job.state != "done" for job in found.jobs.values()):
         return []
     if course(found) == undisturbed(setting.optimizer, setting.experiments):
@@ -160,62 +237,103 @@ def undisturbed(optimizer: str, experiments: int) -> str:
 # -- drawn from a seed --------------------------------------------------------------------
 
 
-def plain_points() -> list[str]:
+@dataclass(frozen=True)
+class Means:
+    """What cases may be drawn from: whether a disk can be made to fail, a server to die, and which lab it shall be."""
+
+    disk: bool = False
+    server: bool = False
+    kind: str = ""  #: of lab; any where empty
+
+
+def plain_points(kind: str = "electrolyte") -> list[str]:
     """Points that a plain campaign passes."""
-    return sorted(set(crashpoints()) - set(FIRST) - SPECIAL)
+    return sorted(set(crashpoints()) - set(FIRST) - SPECIAL - (ON_TRAYS if kind == "electrolyte" else set()))
 
 
-def draw(seed: int, *, disk: bool) -> Case:
+def draw(seed: int, means: Means) -> Case:
     """The case of that seed."""
     rng = random.Random(seed)
-    kinds: list[tuple[int, Callable[[random.Random], Sequence[Blow]]]] = [
-        (30, a_point), (20, two_points), (20, a_moment), (12, machines), (6, everything), (12 if disk else 0, a_disk),
-    ]  # fmt: skip
+    setting = a_setting(rng, means)
+    if setting.far:
+        kinds = [(3, some_hosts), (2, far_points), (3, partitions), (1, server_dies)]
+    else:
+        kinds = [(30, a_point), (20, two_points), (20, a_moment), (12, machines), (6, everything)]
+        kinds += [(12, a_disk)] if means.disk else []
+        kinds += [(15, server_dies)] if means.server else []
     (kind,) = rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
-    blows = tuple(kind(rng))
-    return Case(a_setting(rng), blows, seed)
+    return Case(setting, tuple(kind(rng, setting)), seed)
 
 
-def a_setting(rng: random.Random) -> Setting:
+def a_setting(rng: random.Random, means: Means) -> Setting:
     """A small campaign in a good, a usual or a bad lab."""
-    return Setting(
-        experiments=rng.randint(3, 6),
-        in_flight=rng.choice((1, 1, 2, 3)),
-        optimizer=rng.choices(("random", "bayesian"), (4, 1))[0],
-        sync=rng.choice(("normal", "full")),
-        faults=rng.choices(("none", "demo", "chaos"), (7, 2, 1))[0],
-        epoch=rng.choice((2, 100)),
-    )
+    kind = means.kind or rng.choices(("electrolyte", "alloy"), (3, 1))[0]
+    common = {
+        "optimizer": rng.choices(("random", "bayesian"), (4, 1))[0],
+        "sync": rng.choice(("normal", "full")),
+        "faults": rng.choices(("none", "demo", "chaos"), (7, 2, 1))[0],
+    }
+    if kind == "alloy":
+        in_flight = rng.choice((2, 4, 8))
+        return Setting(experiments=rng.randint(4, 10), in_flight=in_flight, kind=kind, speed=4e5, **common)  # type: ignore[arg-type]
+    if means.server and rng.random() < 0.4:
+        far = rng.choice(("cables", "site"))
+        return Setting(experiments=rng.randint(6, 10), in_flight=rng.randint(2, 5), far=far, speed=4e4, **common)  # type: ignore[arg-type]
+    in_flight, epoch = rng.choice((1, 1, 2, 3)), rng.choice((2, 100))
+    return Setting(experiments=rng.randint(3, 6), in_flight=in_flight, epoch=epoch, **common)  # type: ignore[arg-type]
 
 
-def a_point(rng: random.Random) -> list[Blow]:
+def a_point(rng: random.Random, setting: Setting) -> list[Blow]:
     """One point at its first or a later passage; those that need a crash before them get it."""
-    point = rng.choice([*plain_points(), *FIRST])
+    point = rng.choice([*plain_points(setting.kind), *FIRST])
     before = [At(FIRST[point], rng.randint(1, 3))] if point in FIRST else []
     return [*before, At(point, 1 if before else rng.randint(1, 6))]
 
 
-def two_points(rng: random.Random) -> list[Blow]:
+def two_points(rng: random.Random, setting: Setting) -> list[Blow]:
     """Two or three crashes in a row."""
-    return [At(rng.choice(plain_points()), rng.randint(1, 4)) for _ in range(rng.randint(2, 3))]
+    return [At(rng.choice(plain_points(setting.kind)), rng.randint(1, 4)) for _ in range(rng.randint(2, 3))]
 
 
-def a_moment(rng: random.Random) -> list[Blow]:
+def a_moment(rng: random.Random, _: Setting) -> list[Blow]:
     """Any time."""
     return [Moment(rng.uniform(0.2, 3.0)) for _ in range(rng.randint(1, 3))]
 
 
-def machines(rng: random.Random) -> list[Blow]:
+def machines(rng: random.Random, _: Setting) -> list[Blow]:
     """The machines die while the worker lives."""
     return [Moment(rng.uniform(0.4, 2.5), worker=False, machines=True)]
 
 
-def everything(rng: random.Random) -> list[Blow]:
+def everything(rng: random.Random, _: Setting) -> list[Blow]:
     """A power cut."""
     return [Moment(rng.uniform(0.4, 2.5), machines=True) for _ in range(rng.randint(1, 2))]
 
 
-def a_disk(rng: random.Random) -> list[Blow]:
+def server_dies(rng: random.Random, _: Setting) -> list[Blow]:
+    """The database server dies, now and then with a worker."""
+    dies = Server(rng.uniform(0.5, 3.0), rng.randint(1, 4))
+    return [dies, Moment(rng.uniform(0.2, 2.0))] if rng.random() < 0.3 else [dies]
+
+
+def some_hosts(rng: random.Random, _: Setting) -> list[Blow]:
+    """Workers of a fleet."""
+    which = [(FAR,), (MAIN,), ("control",), (FAR, MAIN)]
+    return [Hosts(rng.uniform(0.5, 4.0), rng.choice(which)) for _ in range(rng.randint(1, 3))]
+
+
+def far_points(rng: random.Random, setting: Setting) -> list[Blow]:
+    """A point, on the far host."""
+    return [HostAt(rng.choice(FAR_POINTS), rng.randint(1, 4)) for _ in range(rng.randint(1, 2))]
+
+
+def partitions(rng: random.Random, _: Setting) -> list[Blow]:
+    """The far host loses the database, and may be killed afterwards."""
+    cut = Partition(rng.uniform(0.5, 4.0), rng.uniform(0.5, 8.0), silent=rng.random() < 0.5)
+    return [cut, *some_hosts(rng, _)[:1]] if rng.random() < 0.5 else [cut]
+
+
+def a_disk(rng: random.Random, _: Setting) -> list[Blow]:
     """A write or a flush kills or fails."""
     call = rng.choice(("fdatasync", "fsync", "pwrite64", "write", "rename", "openat"))
     errors = {"fdatasync": ("EIO",), "fsync": ("EIO",), "rename": ("EIO", "ENOSPC"), "openat": ("EMFILE", "ENOSPC")}

@@ -1,4 +1,4 @@
-"""A small fast lab for cases that kill: its worker is started from a warm process, so that a case takes seconds."""
+"""A small fast lab for cases that kill: its workers are started from a warm process, so that a case takes seconds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,41 @@ from pathlib import Path
 
 from instruments.crashpoint import VARIABLE
 from instruments.sim.control import SimulatorControl, running
-from labctl import wiring
+from labctl import asking, wiring
 from labctl.initialise import initialise
+from labctl.locks import ServerLock
+from tests import postgres
 from tests.acceptance.lab import LABCTL, LabFolder
+from tests.crash.cable import Cable
 
-CAMPAIGN = "campaigns/conductivity.toml"
-SQLITE = "sqlite:///.labctl/lab.sqlite"
+MAIN, FAR = "main", "far"  #: hosts
+FAR_CABLES = ("thermostat-1", "analyser-1")  #: instruments of host far, where the lab is one site
+FAR_SITE = """
+[instruments.doser-2]
+host = "far"
+site = "far"
+driver = "gravimetric-doser"
+
+[instruments.thermostat-2]
+host = "far"
+site = "far"
+driver = "thermostat"
+limits = { temperature_c = [-20, 80] }
+
+[instruments.analyser-2]
+host = "far"
+site = "far"
+driver = "impedance-analyser"
+
+[instruments.analyser-2.calibration]
+certificate = "SIM-2026-018 (simulated)"
+quantity = "ionic_conductivity"
+valid_from = 2026-01-01
+valid_to = 2028-12-31
+u_relative = 0.004
+"""
+TECHNICIAN = "Ada"
+DOUBT = {"question": "in_doubt"}
 FINISH_S = 90.0  #: wall seconds in which a worker that nobody disturbs must bring the campaign to its end
 
 
@@ -37,27 +66,64 @@ class Setting:
     epoch: int = 100  #: experiments planned by one workflow
     rates: tuple[tuple[str, float], ...] = ()  #: of single faults, while the machines' process lives
     timeout: str = "0.25 s"  #: how long a machine may take to answer
+    kind: str = "electrolyte"  #: of lab
+    far: str = ""  #: what a second host drives: "cables" of the same site, or a "site" of its own
 
 
 @dataclass
 class CrashLab:
-    """A lab whose worker, machines and disk may fail."""
+    """A lab whose workers, machines, disk and database server may fail."""
 
     folder: Path
     setting: Setting
+    server: postgres.Cluster | None = None
+    url: str = ""  #: of its database, if that is on a server
+    cable: Cable | None = None  #: between the far host and the server
+    workers: dict[str, BaseProcess] = field(default_factory=dict)  #: the newest of each host
     exits: list[int | None] = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder: Path, setting: Setting, database: str = SQLITE) -> CrashLab:
+    def make(cls, folder: Path, setting: Setting, server: postgres.Cluster | None = None) -> CrashLab:
         """The lab's files, and its machines waiting."""
-        initialise(folder)
-        write_files(folder, setting)
-        lab_on(database, folder)
-        made = cls(folder, setting)
+        initialise(folder, setting.kind)
+        made = cls(folder, setting, server)
+        write_files(made.files, setting)
+        if server is not None:
+            made.url = postgres.fresh_database(server.url)
+            made.files.keep_data_at(made.url)
         made.start_machines()
         if setting.rates:
             made.simulator.faults(rates=dict(setting.rates))
+        if setting.far:
+            made.lay_cable()
         return made
+
+    @property
+    def files(self) -> LabFolder:
+        """The lab's files."""
+        return LabFolder(self.folder, self.setting.kind)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All that drive instruments."""
+        return (FAR, MAIN) if self.setting.far else (MAIN,)
+
+    @property
+    def far_folder(self) -> Path:
+        """The lab's folder on the machine of the far host."""
+        return self.folder / FAR
+
+    def lay_cable(self) -> None:
+        """The far host has its own journal, the same raw files, and reaches the database over a cable of its own."""
+        assert self.server is not None
+        self.cable = Cable(self.server.port)
+        state = self.far_folder / ".labctl"
+        state.mkdir(parents=True)
+        for name in ("raw", "simulator"):
+            (self.folder / ".labctl" / name).mkdir(exist_ok=True)
+            (state / name).symlink_to(self.folder / ".labctl" / name)
+        text = (self.folder / "labctl.toml").read_text()
+        (self.far_folder / "labctl.toml").write_text(text.replace(f":{self.server.port}/", f":{self.cable.port}/"))
 
     # -- machines -------------------------------------------------------------------------
 
@@ -87,38 +153,83 @@ class CrashLab:
             path.unlink()
         self.start_machines()
 
-    # -- worker ---------------------------------------------------------------------------
+    # -- workers --------------------------------------------------------------------------
 
-    def start(self, order: str = "") -> BaseProcess:
+    def start(self, order: str = "", host: str = MAIN) -> BaseProcess:
         """A worker that goes on with the campaign, to be killed as `order` says (`instruments.crashpoint`)."""
-        process = warm().Process(target=work, args=(str(self.folder), order, self.setting.epoch))
+        folder = self.folder if host == MAIN else self.far_folder
+        process = warm().Process(target=work, args=(str(folder), self.words(host), order, self.setting.epoch))
         process.start()
+        self.workers[host] = process
         return process
+
+    def attend(self) -> BaseProcess:
+        """See that every host has a worker; the one that ends with the campaign."""
+        for host in self.hosts:
+            if host not in self.workers or self.workers[host].exitcode is not None:
+                self.start(host=host)
+        return self.workers[MAIN]
+
+    def kill(self, *hosts: str) -> None:
+        """SIGKILL to the workers of these hosts, of all where none is named."""
+        for host in hosts or self.hosts:
+            if host in self.workers:
+                end(self.workers[host])
+
+    def in_control(self) -> str:
+        """The host whose worker is in control."""
+        holder = self.holder()
+        return next((host for host, process in self.workers.items() if f" pid {process.pid} " in holder), MAIN)
+
+    def holder(self) -> str:
+        """Who has control, as it calls itself; empty when nobody has."""
+        return ServerLock(self.url, "labctl control").holder()
+
+    def words(self, host: str) -> list[str]:
+        """The command line of a worker."""
+        if host == FAR:
+            return ["worker", "run", "--host", FAR, "--lab", str(self.far_folder)]
+        if self.setting.far and self.state() != "none":  # it may end any moment, by the far host: begin no other
+            return ["campaign", "resume", "C-0001", "--lab", str(self.folder), "--quiet"]
+        return ["campaign", "run", str(self.folder / self.files.campaign), "--lab", str(self.folder), "--quiet"]
 
     def command(self, *prefix: str) -> subprocess.Popen[bytes]:
         """The same as a command of its own, behind another (strace)."""
         with (self.folder / "worker.out").open("ab") as out:
             return subprocess.Popen(
-                [*prefix, *LABCTL, *words(self.folder)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                [*prefix, *LABCTL, *self.words(MAIN)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                 start_new_session=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )  # fmt: skip
 
     def finish(self) -> str:
-        """Let an undisturbed worker bring the campaign to its end; what is wrong, or nothing."""
+        """Let undisturbed workers bring the campaign to its end; what is wrong, or nothing."""
         for _ in range(4):
             if self.over():
-                return ""
-            process = self.start()
+                break
+            process = self.attend()
             process.join(FINISH_S)
             if process.exitcode is None:
-                end(process)
-                return f"the campaign did not end within {FINISH_S:g} s"
+                self.kill()
+                return f"the campaign did not end within {FINISH_S:g} s: {self.said()[-300:]}"
             self.exits.append(process.exitcode)
-        return (
-            ""
-            if self.over()
-            else f"the campaign is {self.state()} after workers that ended with {self.exits}: {self.said()[-300:]}"
-        )
+            self.answer()
+        self.kill()
+        said = f"after workers that ended with {self.exits}: {self.said()[-300:]}"
+        return "" if self.over() else f"the campaign is {self.state()} {said}"
+
+    def answer(self) -> None:
+        """A technician looks what happened where neither record nor machine could tell, and says so."""
+        from materials_db import records as db
+
+        lab = wiring.open_lab(self.folder)
+        try:
+            with lab.store.transaction() as tx:
+                asked = [(task.id, tx.get(db.Job, task.job_id)) for task in tx.find(db.Task, **DOUBT, state="open")]
+            for id, job in asked:
+                happened = (job.tray or job.id) in self.simulator.acts()
+                asking.respond(lab, id, done=True, by=TECHNICIAN, happened=happened)
+        finally:
+            lab.store.close()
 
     def over(self) -> bool:
         """Whether the campaign has ended; once more, and the same command would begin another."""
@@ -137,29 +248,38 @@ class CrashLab:
 
     def said(self) -> str:
         """What its workers wrote on the terminal."""
-        path = self.folder / "worker.out"
-        return path.read_text(errors="replace") if path.exists() else ""
+        paths = [folder / "worker.out" for folder in (self.folder, self.far_folder)]
+        return "".join(path.read_text(errors="replace") for path in paths if path.exists())
 
     def close(self) -> None:
-        """End the machines."""
+        """End workers, machines and cable; the database is dropped."""
+        self.kill()
         self.simulator.stop()
+        if self.cable is not None:
+            self.cable.close()
+        if self.url:
+            postgres.drop_database(self.url)
 
 
-def lab_on(database: str, folder: Path) -> None:
-    """Write the database into the lab's file. The one place that knows the kinds there are."""
-    if database != SQLITE:
-        raise NotImplementedError(f"labs on {database.split(':')[0]} are not served yet")
-
-
-def write_files(folder: Path, setting: Setting) -> None:
+def write_files(files: LabFolder, setting: Setting) -> None:
     """The template's files with what this setting changes."""
-    lab, campaign = folder / "labctl.toml", folder / CAMPAIGN
+    lab, campaign = files.folder / "labctl.toml", files.folder / files.campaign
     text = lab.read_text().replace("# [engine]", "[engine]").replace('# sync = "full"', f'sync = "{setting.sync}"')
-    lab.write_text(text.replace('\ndriver = "', f'\ntimeout = "{setting.timeout}"\ndriver = "'))
-    files = LabFolder(folder)
+    lab.write_text(
+        on_two_hosts(text, setting.far).replace('\ndriver = "', f'\ntimeout = "{setting.timeout}"\ndriver = "')
+    )
     files.edit("labctl.toml", {"speed": f"{setting.speed:g}", "faults": f'"{setting.faults}"'})
-    files.edit(CAMPAIGN, {"experiments": str(setting.experiments), "in_flight": str(setting.in_flight)})
+    files.edit(files.campaign, {"experiments": str(setting.experiments), "in_flight": str(setting.in_flight)})
     campaign.write_text(campaign.read_text().replace('name = "bayesian"', f'name = "{setting.optimizer}"'))
+
+
+def on_two_hosts(text: str, far: str) -> str:
+    """The lab file with what a second host drives."""
+    if far == "site":
+        return text.replace("# Bottles on the shelf.", f"{FAR_SITE}\n# Bottles on the shelf.")
+    for name in FAR_CABLES if far else ():
+        text = text.replace(f"[instruments.{name}]\n", f'[instruments.{name}]\nhost = "{FAR}"\n')
+    return text
 
 
 # -- the warm process ---------------------------------------------------------------------
@@ -168,7 +288,8 @@ def write_files(folder: Path, setting: Setting) -> None:
 NEEDED = [
     "alembic.command", "bayes_opt", "campaigns.bench", "campaigns.engines.durable", "campaigns.loop", "campaigns.optimizers.bayesian",
     "campaigns.optimizers.random_search", "dbos", "instruments.registry", "labctl.app", "labctl.campaigning", "labctl.commands.campaign",
-    "labctl.live", "labctl.worker", "materials_db.sql.store", "pint", "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
+    "labctl.commands.worker", "labctl.live", "labctl.worker", "materials_db.sql.store", "pint", "psycopg", "pymodbus.client",
+    "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
 ]  # fmt: skip
 
 
@@ -180,13 +301,8 @@ def warm() -> ForkServerContext:
     return context
 
 
-def words(folder: Path) -> list[str]:
-    """The command line of a worker."""
-    return ["campaign", "run", str(folder / CAMPAIGN), "--lab", str(folder), "--quiet"]
-
-
-def work(folder: str, order: str, epoch: int) -> None:
-    """`labctl campaign run` in this process."""
+def work(folder: str, words: list[str], order: str, epoch: int) -> None:
+    """A command of labctl in this process."""
     from campaigns import loop
     from labctl.app import main
 
@@ -196,7 +312,7 @@ def work(folder: str, order: str, epoch: int) -> None:
         os.dup2(out.fileno(), 2)
     os.environ[VARIABLE] = order
     loop.EPOCH = epoch
-    sys.argv = ["labctl", *words(Path(folder))]
+    sys.argv = ["labctl", *words]
     sys.exit(main())
 
 

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.crash.cases import FIRST, SPECIAL, At, Blow, Case, Disk, Moment, plain_points, run
+from tests import postgres
+from tests.crash.cases import (
+    FAR_POINTS,
+    FIRST,
+    ON_TRAYS,
+    SPECIAL,
+    At,
+    Blow,
+    Case,
+    Disk,
+    HostAt,
+    Hosts,
+    Moment,
+    Server,
+    plain_points,
+    run,
+)
 from tests.crash.checker import gather, violations
-from tests.crash.lab import CrashLab, Setting
+from tests.crash.lab import TECHNICIAN, CrashLab, Setting
 from tests.crash.points import crashpoints
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("crash")]
 QUICK = Setting(experiments=4)
+FLEET = Setting(experiments=5, in_flight=2, far="cables", speed=4e4)
 BEGIN = ["floor registered", "segment numbered", "campaign adopted"]  #: passed before anything else, in this order
 END = ["close recorded"]  #: passed after everything else
 REST = [point for point in plain_points() if point not in (*BEGIN, *END)]
@@ -26,7 +44,7 @@ def test_every_crash_point_has_a_name_of_its_own() -> None:
 
 
 def test_what_is_said_of_points_is_said_of_points_that_there_are() -> None:
-    assert {*FIRST, *FIRST.values(), *SPECIAL} - set(crashpoints()) == set()
+    assert {*FIRST, *FIRST.values(), *SPECIAL, *ON_TRAYS, *FAR_POINTS} - set(crashpoints()) == set()
 
 
 def test_every_plain_point_is_in_a_chain() -> None:
@@ -37,6 +55,12 @@ def test_every_plain_point_is_in_a_chain() -> None:
 def test_killed_once_at_each_point_the_campaign_goes_on(tmp_path: Path, points: list[str]) -> None:
     outcome = run(Case(Setting(experiments=6, in_flight=1), tuple(At(point) for point in points)), tmp_path / "lab")
     assert (outcome.broken, outcome.struck, outcome.doubts) == ([], len(points), 0)
+
+
+def test_killed_while_samples_share_a_furnace(tmp_path: Path) -> None:
+    blows = (At("tray leased"), At("start confirmed"), At("tray member committed", 3), At("tray leased"))
+    outcome = run(Case(Setting(experiments=4, in_flight=4, kind="alloy", speed=4e5), blows), tmp_path / "lab")
+    assert (outcome.broken, outcome.struck, outcome.doubts) == ([], len(blows), 0)
 
 
 @pytest.mark.parametrize("point", sorted(FIRST))
@@ -77,9 +101,9 @@ def test_machines_that_lost_their_memory_leave_a_doubt_that_only_a_person_can_se
     assert At("doubt written").strike(lab)
     assert lab.finish() == ""
     found = gather(lab)
-    assert [job.id for job in found.jobs.values() if job.state == "in_doubt"] == ["E-00002/mix"]
-    assert [e.state for e in found.experiments] == ["done", "held", "done", "done"]
-    assert "E-00002/mix" not in {r["label"] for r in found.runs}
+    assert [(t.question, t.job_id, t.answered_by) for t in found.tasks] == [("in_doubt", "E-00002/mix", TECHNICIAN)]
+    assert [e.state for e in found.experiments] == ["done"] * 4
+    assert {"E-00002/mix", "E-00002/mix.2"} & {r["label"] for r in found.runs} == {"E-00002/mix.2"}
     lab.close()
 
 
@@ -104,6 +128,28 @@ def test_killed_after_a_machine_refused_the_start(tmp_path: Path) -> None:
 )
 def test_struck_at_any_moment(tmp_path: Path, blows: tuple[Blow, ...]) -> None:
     outcome = run(Case(Setting(experiments=6, in_flight=1), blows), tmp_path / "lab")
+    assert (outcome.broken, outcome.doubts) == ([], 0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Cluster]:
+    if why := postgres.missing():
+        pytest.skip(why)
+    with postgres.cluster() as made:
+        yield made
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("setting", "blows"),
+    [
+        (Setting(experiments=4), (At("plan recorded"), At("rows about to commit", 2), Server(1.0, 2))),
+        (FLEET, (HostAt("start sent"), Hosts(1.0, ("control",)))),
+    ],
+    ids=["server", "hosts"],
+)
+def test_on_a_database_server(tmp_path: Path, server: postgres.Cluster, setting: Setting, blows: tuple[Blow]) -> None:
+    outcome = run(Case(setting, blows), tmp_path / "lab", server)
     assert (outcome.broken, outcome.doubts) == ([], 0)
 
 

@@ -141,6 +141,15 @@ def test_every_write_leaves_a_line_in_an_unbroken_log(store: Any) -> None:
         assert tx.events(after=len(events) - 1)[0] == events[-1]
 
 
+def test_the_same_bytes_from_another_job_stay_the_first_ones_file(store: Any) -> None:
+    with store.transaction() as tx:
+        sha256 = fill(tx)
+        first = tx.get(r.RawFile, sha256)
+        other = first.model_copy(update={"job_id": "E-00002/measure", "name": "again.csv"})
+        tx.add(other, at=AT, actor="test")
+        assert tx.get(r.RawFile, sha256) == first
+
+
 def test_raw_bytes_are_kept_under_their_hash(store: Any) -> None:
     with store.transaction() as tx:
         sha256 = tx.put_raw(RAW)
