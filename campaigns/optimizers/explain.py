@@ -52,25 +52,67 @@ def outliers(knowledge: Knowledge) -> dict[int, float]:
 
 
 def outlook(knowledge: Knowledge) -> Outlook:
-    """What may still be gained: draws of the landscape, the best of each against what was found."""
+    """What may still be gained: draws of the landscape, the best of each against what was found.
+
+    Only what keeps all limits and can be made counts, as likely as the models say. While nothing that was
+    measured keeps the limits, there is nothing found to be near to: the distance is infinite.
+    """
     study, model = knowledge.study, knowledge.model
     best, whose = knowledge.incumbent()
     rng = generator(study.seed, "outlook", len(knowledge.known))
     mean, sd = model.standardised(study.raw)
-    chosen = np.unique(np.concatenate([np.argsort(-(mean + k * sd), kind="stable")[: AMONG // 2] for k in (0.5, 2.5)]))
-    raw = np.vstack([study.made([whose]), study.raw[chosen]])
+    chance = np.ones(len(mean)) if knowledge.chance is None else knowledge.chance(study.raw)
+    raw = np.vstack([study.made([whose]), study.raw[promising(mean, sd, chance)]])
     if not study.finite:
         near = study.grid.near(knowledge.best_table(5), 0.03, 20, rng)
         raw = np.vstack([raw, study.grid.raw(near)])
-    drawn = model.drawn(raw, DRAWS, rng)
-    left = np.sort(np.maximum(drawn.max(axis=1) - drawn[:, 0], 0.0)) * model.scale.spread
-    gain = expected_gain_1d(mean, sd, best).max() * model.scale.spread
+    gain = (chance * expected_gain_1d(mean, sd, best)).max() * model.scale.spread
+    left = excess(knowledge, raw, rng) if knowledge.keeps_limits(whose) else np.full(DRAWS, np.inf)
     return Outlook(
         best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
         best_number=whose.number,
         gain=float(gain),
         left=tuple(float(v) for v in left),
     )
+
+
+def promising(mean: Array, sd: Array, chance: Array) -> Array:
+    """Candidates that may be the best: of high prediction, or in much doubt, where the chance is not too small."""
+    likely = np.log(np.maximum(chance, 1e-9))
+    orders = [np.argsort(-(mean + k * sd + likely), kind="stable")[: AMONG // 2] for k in (0.5, 2.5)]
+    return np.unique(np.concatenate(orders))
+
+
+def excess(knowledge: Knowledge, raw: Array, rng: np.random.Generator) -> Array:
+    """Draws of by how much the best row that counts exceeds the first one, ascending, in the objective's unit."""
+    model = knowledge.model
+    drawn = model.drawn(raw, DRAWS, rng)
+    counts = counting(knowledge, raw, drawn, rng)
+    gap = np.where(counts, drawn - drawn[:, :1], 0.0).max(axis=1)
+    result: Array = np.sort(np.maximum(gap, 0.0)) * model.scale.spread
+    return result
+
+
+def counting(knowledge: Knowledge, raw: Array, drawn: Array, rng: np.random.Generator) -> Array:
+    """Which rows keep all limits and can be made, in each draw.
+
+    Limited properties are drawn as landscapes of their own. Of what can be made there is one draw for all rows:
+    what is likelier to be possible is possible whenever what is less likely is.
+    """
+    counts = np.ones(drawn.shape, dtype=bool)
+    told = {knowledge.quantity: drawn}
+    for limit in knowledge.objective.limits:
+        model = knowledge.models.get(limit.quantity)
+        if model is None:
+            continue
+        if limit.quantity not in told:
+            told[limit.quantity] = model.drawn(raw, DRAWS, rng)
+        values = knowledge.signs.get(limit.quantity, 1.0) * model.scale.back(told[limit.quantity])
+        counts &= (values >= (-np.inf if limit.low is None else limit.low)) & (
+            values <= (np.inf if limit.high is None else limit.high)
+        )
+    possible = knowledge.study.chances(knowledge.known)
+    return counts if possible is None else counts & (possible(raw) >= rng.random((DRAWS, 1)))
 
 
 def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:
