@@ -20,6 +20,7 @@ SUSPECT = 4.0  #: leave-one-out residual, in standard deviations, from which a v
 UNLIKELY = 2.0  #: the same as the models see it
 POINTS = 41  #: of a slice
 DRAWS, AMONG = 400, 500  #: draws of the landscape, candidates at which it is drawn
+UNSEEN, PEAK = 0.15, 0.7  #: share of draws with a peak that no model sees; its mean height in largest doubts
 
 
 def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
@@ -67,7 +68,9 @@ def outlook(knowledge: Knowledge) -> Outlook:
         near = study.grid.near(knowledge.best_table(5), 0.03, 20, rng)
         raw = np.vstack([raw, study.grid.raw(near)])
     gain = (chance * expected_gain_1d(mean, sd, best)).max() * model.scale.spread
-    left = excess(knowledge, raw, rng) if knowledge.keeps_limits(whose) else np.full(DRAWS, np.inf)
+    left = np.full(DRAWS, np.inf)
+    if knowledge.keeps_limits(whose):
+        left = np.sort(excess(knowledge, raw, rng) + unseen(float((sd * chance).max()), rng)) * model.scale.spread
     return Outlook(
         best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
         best_number=whose.number,
@@ -84,13 +87,26 @@ def promising(mean: Array, sd: Array, chance: Array) -> Array:
 
 
 def excess(knowledge: Knowledge, raw: Array, rng: np.random.Generator) -> Array:
-    """Draws of by how much the best row that counts exceeds the first one, ascending, in the objective's unit."""
-    model = knowledge.model
-    drawn = model.drawn(raw, DRAWS, rng)
+    """Draws of by how much the best row that counts exceeds the first one, standardised."""
+    drawn = knowledge.model.drawn(raw, DRAWS, rng)
     counts = counting(knowledge, raw, drawn, rng)
-    gap = np.where(counts, drawn - drawn[:, :1], 0.0).max(axis=1)
-    result: Array = np.sort(np.maximum(gap, 0.0)) * model.scale.spread
+    result: Array = np.where(counts, np.maximum(drawn - drawn[:, :1], 0.0), 0.0).max(axis=1)
     return result
+
+
+def unseen(doubt: float, rng: np.random.Generator) -> Array:
+    """Draws of what a peak adds that is narrower than all models think.
+
+    They are sure of their length scales where nothing was measured near such a peak: without it, distances stated
+    with 95 % held in 86 %. Share and height are fitted on simulated campaigns (`benchmarks/README.md`).
+
+    Parameters
+    ----------
+    doubt
+        Of the candidate in most doubt that may count, standardised: where all is known, nothing is unseen.
+    """
+    there = rng.random(DRAWS) < UNSEEN
+    return there * rng.exponential(PEAK * doubt, DRAWS)
 
 
 def counting(knowledge: Knowledge, raw: Array, drawn: Array, rng: np.random.Generator) -> Array:
