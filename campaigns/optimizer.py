@@ -195,7 +195,7 @@ class Outlook:
     best: float  #: posterior mean of the best candidate measured, the objective's unit
     best_number: int  #: of the observation it belongs to
     gain: float  #: expected improvement that the best next experiment promises
-    left: tuple[float, ...]  #: draws of how much better the best possible candidate is, ascending
+    left: tuple[float, ...]  #: draws of how much better the best possible that counts is; infinite where none was found
 
     def within(self, distance: float) -> float:
         """Probability that the best possible is at most `distance` better than what was found."""

@@ -39,9 +39,9 @@ class Plan:
     tray: int = 1  #: experiments that are made together
     shared: tuple[str, ...] = ()  #: process parameters that are the same for all of a tray
     cost: Prices = field(default_factory=Prices)  #: of an experiment, feedstock left aside
-    prior: tuple[str, ...] = ()  #: ids of earlier campaigns to learn from
+    prior: tuple[str, ...] = ()  #: ids of earlier campaigns of this lab to learn from
     prices: Prices | None = None  #: with the feedstock, when the optimizer should mind; known once a lab is at hand
-    earlier: tuple[Earlier, ...] = ()  #: what those campaigns found; known once a lab is at hand
+    earlier: tuple[Earlier, ...] = ()  #: what tables told, and once a lab is at hand what those campaigns found
 
     @classmethod
     def of(cls, campaign: db.Campaign) -> Plan:
@@ -76,5 +76,6 @@ class Plan:
             tray=tray.size if tray else 1,
             shared=tray.shared if tray else (),
             cost=spec.cost.prices(spec.numeric_units),
-            prior=spec.optimizer.prior_campaigns,
+            prior=spec.optimizer.prior_ids,
+            earlier=spec.earlier,
         )

@@ -46,7 +46,7 @@ def at_hand(tx: Transaction, plan: Plan, price_per_mg: Mapping[str, float], laun
     return replace(
         plan,
         prices=replace(plan.cost, components=components) if plan.spec.cost.aware else None,
-        earlier=tuple(earlier(tx, id, launched_at) for id in plan.prior),
+        earlier=(*plan.spec.earlier, *(earlier(tx, id, launched_at) for id in plan.prior)),
     )
 
 

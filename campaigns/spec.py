@@ -20,12 +20,13 @@ from campaigns import space as domain
 from campaigns.budget import Limits
 from campaigns.dataset import BLOCKS, STATE, Fractions, Layout, Wanted, read_dataset
 from campaigns.errors import SpaceError
-from campaigns.optimizer import Objective
+from campaigns.optimizer import Earlier, Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
 from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
 from campaigns.tables import MOST
+from campaigns.told import as_record, from_record, results_of
 from campaigns.toml_file import Fault, FileFaults, check, read, shown
 from campaigns.units import UnitError, known_unit, quantity
 from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
@@ -34,6 +35,8 @@ from materials_db.formula import Formula
 
 OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
 OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
+CAMPAIGN_ID = r"C-\d{1,9}"
+TABLES = (".csv", ".tsv", ".txt")  #: endings of tables of results
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
 
 
@@ -246,16 +249,38 @@ class OptimizerSection(Section):
     model: Literal["mixture", "single-gp"] = "mixture"
     coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
     method: Literal["pareto", "weighted"] = "pareto"
-    prior_campaigns: tuple[str, ...] = ()
+    prior_campaigns: tuple[str, ...] = ()  #: ids of this lab's campaigns, and tables of results
+    prior_tables: dict[str, Any] = {}  #: rows of these tables, once read
     tray: TraySection | None = None
 
     @field_validator("prior_campaigns")
     @classmethod
-    def _ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            if not re.fullmatch(r"C-\d{1,9}", text):
-                raise ValueError(f'{text!r} is no campaign\'s id; write for example "C-0001" (labctl campaign list)')
-        return tuple(dict.fromkeys(f"C-{int(text[2:]):04d}" for text in value))
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(earlier_name, value)))
+
+    @field_validator("prior_tables")
+    @classmethod
+    def _only_read(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if value and not (info.context and info.context.get("stored")):
+            raise ValueError('tables are named in prior_campaigns: prior_campaigns = ["old-data.csv"]')
+        return value
+
+    @property
+    def prior_ids(self) -> tuple[str, ...]:
+        """Earlier campaigns of this lab."""
+        return tuple(name for name in self.prior_campaigns if re.fullmatch(CAMPAIGN_ID, name))
+
+
+def earlier_name(text: str) -> str:
+    """An earlier campaign's id as the lab writes it, or the name of a table. Raises ValueError."""
+    if re.fullmatch(CAMPAIGN_ID, text):
+        return f"C-{int(text[2:]):04d}"
+    if Path(text).suffix.casefold() not in TABLES:
+        raise ValueError(
+            f'{text!r} is no campaign\'s id and no table; write for example "C-0001" (labctl campaign list)'
+            ' or "old-data.csv"'
+        )
+    return text
 
 
 class StepSection(Section):
@@ -351,6 +376,7 @@ class Spec(Section):
         if faults := [*missing, *(document.located(f) for f in spec.own_faults())]:
             raise FileFaults(path, faults)
         spec = spec.with_list(path.parent) if with_list else spec.model_copy(update={"candidates": None})
+        spec = spec.with_earlier(path.parent)
         own = [*spec.space_faults(), *spec.setting_faults(), *spec.optimizer_faults()]
         own += spec.quantity_faults() if spec.recipe.steps else []
         if own:
@@ -401,6 +427,26 @@ class Spec(Section):
         pool = list_of(folder / self.candidates.file, layout, composition, process)
         read_in = self.candidates.model_copy(update={"counts": pool.counts, "settings": pool.settings})
         return self.model_copy(update={"candidates": read_in})
+
+    def with_earlier(self, folder: Path) -> Spec:
+        """The spec with the tables of `prior_campaigns` read. Raises FileFaults."""
+        names = [n for n in self.optimizer.prior_campaigns if n not in self.optimizer.prior_ids]
+        if not names or self.space_faults():
+            return self
+        space = self.space
+        wanted = Wanted(composition=space.composition, process=space.process, quantities=self.measured_units)
+        told = {n: as_record(results_of(folder / n, self.data.layout(), wanted)[0]) for n in names}
+        read_in = self.optimizer.model_copy(update={"prior_tables": told})
+        return self.model_copy(update={"optimizer": read_in})
+
+    @property
+    def earlier(self) -> tuple[Earlier, ...]:
+        """What the tables of `prior_campaigns` told when they were read."""
+        tables, space = self.optimizer.prior_tables, replace(self.space, pool=None)  # rows need not be in the list
+        return tuple(
+            Earlier(name=name, space=space, objective=self.wanted, history=from_record(rows))
+            for name, rows in tables.items()
+        )
 
     def space_faults(self) -> list[Fault]:
         """Why the space is empty or contradictory."""

@@ -44,7 +44,7 @@ def library_faults(spec: Spec) -> list[Fault]:
 
 def prior_faults(lab: Lab, spec: Spec) -> list[Fault]:
     """Earlier campaigns that this lab's database does not hold."""
-    wanted = spec.optimizer.prior_campaigns
+    wanted = spec.optimizer.prior_ids
     known = campaigns_on_record(lab) if wanted else []
     return [
         Fault(

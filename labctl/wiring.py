@@ -231,10 +231,11 @@ def outliers(plan: Plan, known: Sequence[Observation]) -> dict[int, float]:
 
 
 def outlook(plan: Plan, known: Sequence[Observation]) -> Outlook | None:
-    """What may still be gained; None where there is no single best, or nothing to judge it by."""
+    """What may still be gained; None where there is no single best, nothing to judge it by or nothing within the limits."""
     if not judges(plan, known) or plan.objective.others or plan.objective.goal not in ("best", "many"):
         return None
-    return bayesian(plan).outlook(plan.space, plan.objective, known, plan.seed)
+    found = bayesian(plan).outlook(plan.space, plan.objective, known, plan.seed)
+    return found if found.left[0] < float("inf") else None
 
 
 def judges(plan: Plan, known: Sequence[Observation]) -> bool:

@@ -20,6 +20,7 @@ SUSPECT = 4.0  #: leave-one-out residual, in standard deviations, from which a v
 UNLIKELY = 2.0  #: the same as the models see it
 POINTS = 41  #: of a slice
 DRAWS, AMONG = 400, 500  #: draws of the landscape, candidates at which it is drawn
+UNSEEN, PEAK = 0.15, 0.7  #: share of draws with a peak that no model sees; its mean height in largest doubts
 
 
 def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
@@ -52,25 +53,82 @@ def outliers(knowledge: Knowledge) -> dict[int, float]:
 
 
 def outlook(knowledge: Knowledge) -> Outlook:
-    """What may still be gained: draws of the landscape, the best of each against what was found."""
+    """What may still be gained: draws of the landscape, the best of each against what was found.
+
+    Only what keeps all limits and can be made counts, as likely as the models say. While nothing that was
+    measured keeps the limits, there is nothing found to be near to: the distance is infinite.
+    """
     study, model = knowledge.study, knowledge.model
     best, whose = knowledge.incumbent()
     rng = generator(study.seed, "outlook", len(knowledge.known))
     mean, sd = model.standardised(study.raw)
-    chosen = np.unique(np.concatenate([np.argsort(-(mean + k * sd), kind="stable")[: AMONG // 2] for k in (0.5, 2.5)]))
-    raw = np.vstack([study.made([whose]), study.raw[chosen]])
+    chance = np.ones(len(mean)) if knowledge.chance is None else knowledge.chance(study.raw)
+    raw = np.vstack([study.made([whose]), study.raw[promising(mean, sd, chance)]])
     if not study.finite:
         near = study.grid.near(knowledge.best_table(5), 0.03, 20, rng)
         raw = np.vstack([raw, study.grid.raw(near)])
-    drawn = model.drawn(raw, DRAWS, rng)
-    left = np.sort(np.maximum(drawn.max(axis=1) - drawn[:, 0], 0.0)) * model.scale.spread
-    gain = expected_gain_1d(mean, sd, best).max() * model.scale.spread
+    gain = (chance * expected_gain_1d(mean, sd, best)).max() * model.scale.spread
+    left = np.full(DRAWS, np.inf)
+    if knowledge.keeps_limits(whose):
+        left = np.sort(excess(knowledge, raw, rng) + unseen(float((sd * chance).max()), rng)) * model.scale.spread
     return Outlook(
         best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
         best_number=whose.number,
         gain=float(gain),
         left=tuple(float(v) for v in left),
     )
+
+
+def promising(mean: Array, sd: Array, chance: Array) -> Array:
+    """Candidates that may be the best: of high prediction, or in much doubt, where the chance is not too small."""
+    likely = np.log(np.maximum(chance, 1e-9))
+    orders = [np.argsort(-(mean + k * sd + likely), kind="stable")[: AMONG // 2] for k in (0.5, 2.5)]
+    return np.unique(np.concatenate(orders))
+
+
+def excess(knowledge: Knowledge, raw: Array, rng: np.random.Generator) -> Array:
+    """Draws of by how much the best row that counts exceeds the first one, standardised."""
+    drawn = knowledge.model.drawn(raw, DRAWS, rng)
+    counts = counting(knowledge, raw, drawn, rng)
+    result: Array = np.where(counts, np.maximum(drawn - drawn[:, :1], 0.0), 0.0).max(axis=1)
+    return result
+
+
+def unseen(doubt: float, rng: np.random.Generator) -> Array:
+    """Draws of what a peak adds that is narrower than all models think.
+
+    They are sure of their length scales where nothing was measured near such a peak: without it, distances stated
+    with 95 % held in 86 %. Share and height are fitted on simulated campaigns (`benchmarks/README.md`).
+
+    Parameters
+    ----------
+    doubt
+        Of the candidate in most doubt that may count, standardised: where all is known, nothing is unseen.
+    """
+    there = rng.random(DRAWS) < UNSEEN
+    return there * rng.exponential(PEAK * doubt, DRAWS)
+
+
+def counting(knowledge: Knowledge, raw: Array, drawn: Array, rng: np.random.Generator) -> Array:
+    """Which rows keep all limits and can be made, in each draw.
+
+    Limited properties are drawn as landscapes of their own. Of what can be made there is one draw for all rows:
+    what is likelier to be possible is possible whenever what is less likely is.
+    """
+    counts = np.ones(drawn.shape, dtype=bool)
+    told = {knowledge.quantity: drawn}
+    for limit in knowledge.objective.limits:
+        model = knowledge.models.get(limit.quantity)
+        if model is None:
+            continue
+        if limit.quantity not in told:
+            told[limit.quantity] = model.drawn(raw, DRAWS, rng)
+        values = knowledge.signs.get(limit.quantity, 1.0) * model.scale.back(told[limit.quantity])
+        counts &= (values >= (-np.inf if limit.low is None else limit.low)) & (
+            values <= (np.inf if limit.high is None else limit.high)
+        )
+    possible = knowledge.study.chances(knowledge.known)
+    return counts if possible is None else counts & (possible(raw) >= rng.random((DRAWS, 1)))
 
 
 def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:

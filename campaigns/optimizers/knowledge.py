@@ -148,7 +148,7 @@ class Knowledge:
 
     def beside_best(self, raw: Array) -> tuple[Array, Array, float, Observation]:
         """Mean and standard deviation at raw rows, standardised, with the incumbent: asked together, as that is quicker."""
-        top = self.ranked[:TOP]
+        top = [o for o in self.ranked[:TOP] if self.keeps_limits(o)] or self.ranked[:TOP]
         mean, sd = self.model.standardised(np.vstack([raw, self.study.made(top)]))
         n = len(raw)
         at = int(np.argmax(mean[n:]))

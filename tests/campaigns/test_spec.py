@@ -167,7 +167,7 @@ SCREENS = [
     (
         [("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] }\nprior_campaigns = ["last"] ')],
         f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('in_flight') + 1}  optimizer.prior_campaigns\n"
-        "    'last' is no campaign's id; write for example \"C-0001\" (labctl campaign list)",
+        '    \'last\' is no campaign\'s id and no table; write for example "C-0001" (labctl campaign list) or "old-data.csv"',
     ),
     (
         [

@@ -237,6 +237,42 @@ def test_the_best_possible_is_as_far_as_the_outlook_says() -> None:
     assert outlook.within(0.1) > 0.8
 
 
+def test_the_outlook_refers_to_the_best_that_keeps_the_limits() -> None:
+    """The peak, 1.0, has A = 0.44; with A up to 0.3 nothing is better than 0.921."""
+    dry = replace(HIGH, limits=(OutcomeLimit(quantity="water", high=0.3),))
+    within, beyond, held = [], [], 0
+    for seed in range(1, 4):
+        optimizer = BayesianOptimizer()
+        history = carried_out(optimizer, 20, objective=dry, others={"water": share("A")}, seed=seed)
+        outlook = optimizer.outlook(MIX, dry, history, seed)
+        found = next(o for o in history if o.number == outlook.best_number)
+        assert share("A")(found.candidate) <= 0.3
+        within.append(outlook.distance(0.8))
+        beyond.append(optimizer.outlook(MIX, HIGH, history, seed).distance(0.8))
+        held += 0.921 - quality(found.candidate) <= outlook.distance(0.95)
+    assert np.mean(within) < np.mean(beyond) / 2  # what is left without the limit is mostly the peak
+    assert held >= 2  # of three, each of which should hold in 95 %: fewer come once in a hundred
+
+
+def test_the_outlook_leaves_aside_what_cannot_be_made() -> None:
+    def fails(candidate: Candidate) -> bool:
+        return share("A")(candidate) > 0.3
+
+    history = [replace(o, value=None) if fails(o.candidate) else o for o in observations(MIX, 60)]
+    optimizer = BayesianOptimizer()
+    outlook = optimizer.outlook(MIX, HIGH, history, 1)
+    unaware = optimizer.outlook(MIX, HIGH, [o for o in history if not o.failed], 1)
+    assert np.mean(outlook.left) < np.mean(unaware.left)
+    assert outlook.gain < unaware.gain
+
+
+def test_nothing_within_the_limits_is_as_far_as_can_be_from_the_best_possible() -> None:
+    limit = OutcomeLimit(quantity="water", high=0.01)
+    history = [replace(o, others={"water": Measured(0.5)}) for o in observations(MIX, 12)]
+    outlook = BayesianOptimizer().outlook(MIX, replace(HIGH, limits=(limit,)), history, 1)
+    assert outlook.within(1e9) == 0.0
+
+
 def test_an_explanation_names_the_limits_that_bind_and_predicts_what_is_true() -> None:
     space = replace(MIXED, process=(FloatParameter(name="temperature", low=20, high=80, unit="degC"),))
     corner = Candidate({"A": Fraction(4, 5), "B": Fraction(1, 5)}, {"temperature": 80.0})
