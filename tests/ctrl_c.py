@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.acceptance.lab import LABCTL, LabFolder
 
-LATEST_S = 4.0  #: wall seconds after the start at which Ctrl-C comes at the latest
+LATEST_S = 8.0  #: wall seconds after the start at which Ctrl-C comes at the latest
 PATIENCE_S = 120.0
 
 
