@@ -27,7 +27,7 @@ class Candidate:
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        present = {name: Fraction(f) for name, f in self.fractions.items() if f != 0}
+        present = {n: f if isinstance(f, Fraction) else Fraction(f) for n, f in self.fractions.items() if f != 0}
         if any(f < 0 for f in present.values()):
             raise ValueError(f"a share below 0 in {present}")
         if present and sum(present.values()) != 1:
