@@ -80,6 +80,7 @@ class Floor:
     host_of: Mapping[str, str] = field(default_factory=dict)
     _asked: dict[str, float] = field(default_factory=dict)  #: when a silent instrument was asked last
     _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
+    _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)  #: samples leave a tray one after the other
 
     def __post_init__(self) -> None:
         self.begin_with(self.turns)
@@ -280,7 +281,8 @@ class Floor:
         if act is None:
             act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray, instrument, fence))
         status, result = await asyncio.shield(act)
-        answer, last = await self.transact(self._finish_member, job, tray, instrument, status, result)
+        async with self._leaving:  # side by side, none would see that it is the last
+            answer, last = await self.transact(self._finish_member, job, tray, instrument, status, result)
         crashpoint("tray member committed")
         if last:
             self._acts.pop(tray, None)

@@ -46,6 +46,7 @@ async def patient_health(host: Host) -> Health:
 
 def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, at: datetime) -> dict[str, str]:
     """Rows for what is new on the floor; the id of each instrument's row, by name."""
+    tx.next_number("registration")  # workers that begin at once register one after the other: no bottle is there twice
     check_identities(tx, file, identities)
     register_stock(tx, file, at)
     ids = {name: register_instrument(tx, file, name, identity, at) for name, identity in identities.items()}

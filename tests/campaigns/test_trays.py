@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from campaigns.floor import share
+from campaigns.floor import Floor, share
 from campaigns.trays import Key, Trays, key_of
+from campaigns.turns import Turns
 from instruments.clock import LoopClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
 from tests.virtual_lab import live
@@ -117,6 +118,26 @@ def test_each_sample_gets_its_own_readings_and_a_lost_one_fails_alone() -> None:
     assert (good.state, mine.readings) == (JobState.DONE, readings[:1])  # type: ignore[union-attr]
     lost, _ = share(status, result, "S-1")
     assert (lost.state, lost.fault, lost.message) == (JobState.FAILED, Fault.SAMPLE_LOST, "fell over")
+
+
+def test_samples_leave_a_tray_one_after_the_other_so_that_one_sees_that_it_is_the_last() -> None:
+    async def run() -> list[bool]:
+        left, last = list("abcd"), []
+
+        async def transact(work: object, job: str, *args: object) -> tuple[dict[str, object], bool]:
+            seen = [j for j in left if j != job]  # what a transaction beside others sees: only what is committed
+            await asyncio.sleep(0)
+            left.remove(job)
+            last.append(not seen)
+            return {"released": []}, False
+
+        floor = Floor(transact=transact, hosts={}, clock=LoopClock(ORIGIN), registered={}, turns=Turns())
+        floor._acts["Y-1"] = asyncio.get_running_loop().create_future()
+        floor._acts["Y-1"].set_result((JobStatus(job_id="Y-1", state=JobState.FAILED), None))
+        await asyncio.gather(*(floor._with_tray(job, "Y-1", "furnace-1", 1) for job in "abcd"))  # type: ignore[arg-type]
+        return last
+
+    assert live(run()) == [False, False, False, True]
 
 
 def test_an_error_while_a_tray_starts_reaches_all_who_wait() -> None:

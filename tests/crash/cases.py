@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import random
 import re
@@ -150,8 +151,8 @@ class HostAt:
     def strike(self, lab: CrashLab) -> bool:
         lab.kill(FAR)
         far, worker = lab.start(f"{self.point}:{self.passage}", FAR), lab.attend()
-        while far.exitcode is None and worker.exitcode is None:
-            far.join(0.1)
+        ends = [far.sentinel, worker.sentinel]
+        multiprocessing.connection.wait(ends, FINISH_S)
         return far.exitcode == -signal.SIGKILL
 
 

@@ -240,6 +240,8 @@ def not_overspent(found: Evidence, lab: CrashLab) -> Iterator[str]:
     """7: budget and bottles."""
     if len(found.experiments) > lab.setting.experiments:
         yield f"{len(found.experiments)} experiments, the budget is {lab.setting.experiments}"
+    bottles = Counter((lot.component, lot.supplier_lot) for lot in found.lots.values())
+    yield from (f"bottle {bottle} is on record {n} times" for bottle, n in bottles.items() if n > 1)
     used: Counter[str] = Counter()
     for i in found.ingredients:
         used[i.lot_id] += i.weighed_mg  # type: ignore[assignment]

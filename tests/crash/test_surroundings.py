@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from labctl import registration, wiring
 from labctl.errors import SwappedError
 from labctl.initialise import initialise
+from materials_db import records as db
+from materials_db.looking import libpq
+from tests import postgres
+from tests.acceptance.lab import LabFolder
 from tests.crash.cases import At, another_course
 from tests.crash.checker import gather, violations
 from tests.crash.lab import FINISH_S, CrashLab, Setting
@@ -111,3 +116,33 @@ def test_an_exchanged_machine_is_noticed_and_new_firmware_is_not_a_new_machine(t
             assert other in refused.value.where[0]
             assert "Maker,GDR-16,0001" in refused.value.where[0]
     lab.store.close()
+
+
+@pytest.mark.postgres
+def test_workers_that_begin_at_once_register_no_bottle_twice(tmp_path: Path, postgres_url: str) -> None:
+    initialise(tmp_path / "lab")
+    LabFolder(tmp_path / "lab").keep_data_at(postgres.fresh_database(postgres_url))
+    one, other = wiring.open_lab(tmp_path / "lab"), wiring.open_lab(tmp_path / "lab")
+    at = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+
+    def begin() -> None:
+        with other.store.transaction() as tx:
+            registration.register(tx, other.file, {}, at=at + timedelta(seconds=1))
+
+    assert other.store
+    with one.store.transaction() as tx:
+        registration.register(tx, one.file, {}, at=at)
+        second = threading.Thread(target=begin)
+        second.start()
+        until(lambda: waits(postgres_url))
+    second.join()
+    with one.store.transaction() as tx:
+        assert sorted(lot.component for lot in tx.find(db.Lot)) == sorted(one.file.stock)
+    one.store.close()
+    other.store.close()
+
+
+def waits(url: str) -> bool:
+    """Whether somebody waits for somebody else on that server."""
+    with psycopg.connect(libpq(url)) as connection:
+        return connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None
