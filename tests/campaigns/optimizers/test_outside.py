@@ -121,3 +121,16 @@ def test_any_optimizer_fills_a_tray_that_shares_its_settings(space: Space, size:
     assert all(space.problems(c) == [] for c in found)
     again = tray.propose(space, HIGH, [], found, size, seed=3)
     assert not {p.candidate for p in again} & set(found)
+
+
+WATER = {"quantity": "water", "unit": "", "min": None, "max": 0.3}
+CHEAP = {"quantity": "price", "unit": "", "direction": "minimize"}
+
+
+@pytest.mark.parametrize("name", list(OUTSIDE))
+def test_what_other_libraries_are_not_asked_is_refused_and_several_objectives_are_not(name: str) -> None:
+    assert campaign(optimizer={"name": name}, objectives=[CHEAP]).optimizer_faults() == []
+    asked = campaign(optimizer={"name": name}, objectives=[CHEAP], limits=[WATER], cost={"aware": True})
+    (fault,) = asked.optimizer_faults()
+    assert fault.message == f"{name!r} knows nothing of limits or cost.aware"
+    assert (fault.key, fault.hint) == ("optimizer.name", 'write name = "bayesian"')
