@@ -34,7 +34,7 @@ from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
 OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
-OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: one objective, nothing else
+OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: objectives, nothing else
 CAMPAIGN_ID = r"C-\d{1,9}"
 TABLES = (".csv", ".tsv", ".txt")  #: endings of tables of results
 BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
@@ -513,7 +513,6 @@ class Spec(Section):
         """What is wanted that the optimizer of that name cannot do."""
         o = self.optimizer
         beyond = [f'goal = "{self.objective.goal}"'] if self.objective.goal in ("many", "map") else []
-        beyond += ["several objectives"] if self.objectives else []
         beyond += ["limits"] if self.limits else []
         beyond += ["prior_campaigns"] if o.prior_campaigns else []
         beyond += ["cost.aware"] if self.cost.aware else []

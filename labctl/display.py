@@ -185,6 +185,17 @@ REPLAYS = [
     Column("seeds", "seeds", right=True, rank=4),
     Column("budget", "budget", right=True, rank=5),
 ]
+FRONT_REPLAYS = [
+    Column("method", "method", rank=0),
+    Column("volume", "volume", figures(3), right=True, rank=0),
+    Column("volume_se", "+-", figures(1), right=True, rank=1),
+    Column("until_90pct", "to 90 %", right=True, rank=0),
+    *REPLAYS[-3:],
+]
+WHAT_FRONTS_SAY = (
+    "volume   hypervolume of the front found, as a share of the data's own: mean over seeds, standard error",
+    "to 90 %  median experiments until 90 % of it",
+)
 WHAT_REPLAYS_SAY = (
     "top 5 %     share of the attainable best 5 % found: mean over seeds, standard error",
     "to top 1 %  median experiments until one of the best 1 %; to best: until the best",
@@ -451,8 +462,10 @@ def suggestion_columns(plan: Plan) -> list[Column]:
 def censored(row: Row) -> Row:
     """Figures of a replay for people: what was not reached within the budget says so."""
     never = f"> {row['budget']}"
-    shown = {key: never if row[key] is None else f"{row[key]:g}" for key in ("until_top_1pct", "until_best")}
-    return {**row, **shown, "acceleration": "-" if row["acceleration"] is None else f"{row['acceleration']:.2g}"}
+    shown = {key: never if row[key] is None else f"{row[key]:g}" for key in row if key.startswith("until")}
+    if "acceleration" in row:
+        shown["acceleration"] = "-" if row["acceleration"] is None else f"{row['acceleration']:.2g}"
+    return {**row, **shown}
 
 
 def show_replay(rows: Sequence[Row], heading: str) -> None:
@@ -461,12 +474,15 @@ def show_replay(rows: Sequence[Row], heading: str) -> None:
         return
     from labctl.report.terminal import curves
 
-    for text in (heading, *WHAT_REPLAYS_SAY):
+    of_front = rows[0]["scored_by"] == "hypervolume"
+    for text in (heading, *(WHAT_FRONTS_SAY if of_front else WHAT_REPLAYS_SAY)):
         print(textwrap.fill(clean(text), shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
     series = {row["method"]: row["curve"] for row in rows}
     say()
     width = plot_width()
-    print(curves(series, "top 5 % found", "experiments", width=width, color=True))
+    print(
+        curves(series, "share of the volume" if of_front else "top 5 % found", "experiments", width=width, color=True)
+    )
 
 
 def show_quality(quality: Quality | None, unit: str, left: Outlook | None = None) -> None:

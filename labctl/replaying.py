@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from campaigns.dataset import Wanted, outside, read_dataset
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
-from campaigns.replay import STEPS, Known, Run, figures, first_rows, known_of, replay
+from campaigns.replay import STEPS, Front, Known, Run, figures, first_rows, known_of, replay, scored_by
 from campaigns.spec import Spec
 from campaigns.tables import shortened
 from campaigns.toml_file import Fault, FileFaults
@@ -68,7 +68,8 @@ def replay_table(
     plan, known = read_known(table, campaign)
     say(known.notes)
     rows = replay_all(plan, known, asked)
-    heading = f"{table.name}: {len(known)} candidates, {known.objective.direction} {known.objective.quantity}"
+    wanted = " and ".join(f"{o.direction} {o.quantity}" for o in known.objective.all)
+    heading = f"{table.name}: {len(known)} candidates, {wanted}"
     if asked.figure is not None:
         from labctl.report.figures import found_curves
 
@@ -122,7 +123,21 @@ def notes(known: Known, plan: Plan) -> Iterator[str]:
     if plan.space.composition or any(getattr(p, "step", None) for p in plan.space.process):
         yield "rows are used as they were made: the campaign's grid is left aside"
     if plan.objective.others:
-        yield f"several objectives: the figures are of {plan.objective.quantity} alone"
+        yield f"several objectives: scored by {in_words(known)}"
+
+
+def in_words(known: Known) -> str:
+    """By what several objectives are scored."""
+    if scored_by(known.objective) == "top":
+        return "their weighted sum, each in its standard deviation over the table"
+    reference = ", ".join(f"{q} {v:.4g}" for q, v in reference_of(known).items())
+    return f"the hypervolume of the front found, as a share of the data's own; reference point: {reference}"
+
+
+def reference_of(known: Known) -> dict[str, float]:
+    """Where the volume begins, in the units of the campaign file."""
+    at = Front.of(known).reference
+    return {o.quantity: o.sign * float(v) for o, v in zip(known.objective.all, at, strict=True)}
 
 
 def check(known: Known, table: Path) -> None:
@@ -216,8 +231,20 @@ def about(known: Known, table: Path, asked: Asked) -> Row:
         "quantity": known.objective.quantity,
         "unit": known.objective.unit,
         "direction": known.objective.direction,
+        **several(known),
         "start": "designed" if asked.designed else "random",
         "initial": None if asked.designed else asked.initial,
         "batch": asked.batch,
         "notes": list(known.notes),
     }
+
+
+def several(known: Known) -> Row:
+    """The same of several objectives: all of them, and by what they are scored."""
+    if not known.objective.others:
+        return {"scored_by": "top"}
+    objectives = [{"quantity": o.quantity, "unit": o.unit, "direction": o.direction} for o in known.objective.all]
+    if scored_by(known.objective) == "top":
+        weights = {o.quantity: o.weight for o in known.objective.all}
+        return {"scored_by": "weighted sum", "objectives": objectives, "weights": weights}
+    return {"scored_by": "hypervolume", "objectives": objectives, "reference": reference_of(known)}

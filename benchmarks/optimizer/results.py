@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.optimizer.harness import CHECKOUT
 
-PARTS = ("campaigns/optimizers", "campaigns/drawing.py")  #: what decides a proposal
+PARTS = ("campaigns/optimizers", "campaigns/drawing.py", "campaigns/pareto.py")  #: what decides a proposal
 
 
 @dataclass(frozen=True, order=True)

@@ -1,108 +1,129 @@
 """BoTorch behind the same seam, for those who have it: `pip install 'labctl[botorch]'`.
 
-Its default Gaussian process and log expected improvement choose among feasible candidates.
-It learns nothing from failed experiments, and knows one objective.
+Its default Gaussian process, one for each objective, and log expected improvement (of several
+objectives: noisy, of the hypervolume) choose among feasible candidates.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from statistics import NormalDist
 from typing import Any
 
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Objective, Observation, Proposal
-from campaigns.optimizers.drawn import choices, coordinates, default_initial, initial, merit, unscaled
-from campaigns.space import Space
+from campaigns.optimizer import Measured, Objective, Proposal
+from campaigns.optimizers.drawn import coordinates, unscaled
+from campaigns.optimizers.outside import Asked, OutsideOptimizer
+from campaigns.pareto import reference_point
 
 SAMPLES = 256  #: of the posterior, for the expected improvement of a batch
+FRONT_SAMPLES = 128  #: the same for several objectives
 
 
-class BoTorchOptimizer:
+class BoTorchOptimizer(OutsideOptimizer):
     """See module."""
 
     def __init__(self, initial: int | None = None) -> None:
-        self.initial = initial
+        super().__init__(initial)
         self.name = f"botorch {version('botorch')}, log expected improvement"
 
-    def propose(
-        self,
-        space: Space,
-        objective: Objective,
-        history: Sequence[Observation],
-        pending: Sequence[Candidate],
-        n: int,
-        seed: int,
-    ) -> list[Proposal]:
-        known = sorted(history, key=lambda o: o.number)
-        waiting = sorted(pending, key=lambda c: repr(c.key))
-        taken = {o.candidate for o in known} | set(waiting)
-        measured = [o for o in known if o.value is not None]
-        wanted = self.initial if self.initial is not None else default_initial(space)
-        if len(taken) < wanted or len(measured) < 2:
-            return initial(space, taken, min(n, max(1, wanted - len(taken))), seed, len(taken))
-        open_ = choices(space, taken, seed, len(known), len(taken))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return chosen(space, objective, measured, waiting, open_, n, seed) if open_ else []
+    def chosen(self, asked: Asked) -> list[Proposal]:
+        """One candidate after the other, each in the light of those under way and those chosen before."""
+        import torch
+
+        with torch.random.fork_rng():
+            torch.manual_seed(asked.seed)
+            model, points = fitted(asked)
+            score_of = front_score(asked, model, points) if asked.of_front else single_score(asked, model, points)
+            search = torch.tensor(coordinates(asked.space, asked.open))
+            ahead = torch.tensor(coordinates(asked.space, asked.waiting)) if asked.waiting else search[:0]
+            found: list[Proposal] = []
+            left = list(range(len(asked.open)))
+            while left and len(found) < asked.n:
+                score = score_of(ahead if len(ahead) else None)
+                with torch.no_grad():
+                    scores = torch.cat([score(part[:, None, :]) for part in search[left].split(256)])
+                row = left.pop(int(scores.argmax()))
+                posterior, at_points = model.posterior(search[[row]]), model.posterior(points)
+                found.append(proposal(asked, asked.open[row], posterior, at_points))
+                ahead = torch.cat([ahead, search[[row]]])
+        return found
 
 
-def chosen(
-    space: Space,
-    objective: Objective,
-    measured: Sequence[Observation],
-    waiting: Sequence[Candidate],
-    open_: list[Candidate],
-    n: int,
-    seed: int,
-) -> list[Proposal]:
-    """One candidate after the other, each in the light of those under way and those chosen before."""
+def fitted(asked: Asked) -> tuple[Any, Any]:
+    """The library's default model of each merit, and where these were measured."""
+    import torch
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models import ModelListGP, SingleTaskGP
+    from botorch.models.transforms import Standardize
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    told = asked.measured
+    points = torch.tensor(coordinates(asked.space, [o.candidate for o in told], [o.actual for o in told]))
+    models = []
+    for values, noise in zip(asked.merits.T, variances(asked), strict=True):
+        y = torch.tensor(values, dtype=torch.double)[:, None]
+        known = torch.tensor(noise, dtype=torch.double)[:, None] if min(noise) > 0 else None
+        models.append(SingleTaskGP(points, y, train_Yvar=known, outcome_transform=Standardize(1)))
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(models[-1].likelihood, models[-1]))
+    return (ModelListGP(*models) if len(models) > 1 else models[0]), points
+
+
+def variances(asked: Asked) -> list[list[float]]:
+    """Variance of each merit, 0 where it is not known."""
+    own = [[(o.u or 0.0) ** 2 for o in asked.measured]]
+    if not asked.objective.others:
+        return own
+    if not asked.of_front:
+        return [[0.0] * len(asked.measured)]
+    names = [o.quantity for o in asked.objective.others]
+    return own + [[(o.others[q].u or 0.0) ** 2 for o in asked.measured] for q in names]
+
+
+def single_score(asked: Asked, model: Any, points: Any) -> Callable[[Any], Any]:
+    """Expected improvement over the best known, given what is under way."""
     import torch
     from botorch.acquisition import qLogExpectedImprovement
     from botorch.sampling import SobolQMCNormalSampler
 
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, points = fitted(space, objective, measured)
-        search = torch.tensor(coordinates(space, open_))
-        ahead = torch.tensor(coordinates(space, waiting)) if waiting else search[:0]
-        best = model.posterior(points).mean.max().detach()
-        found: list[Proposal] = []
-        left = list(range(len(open_)))
-        while left and len(found) < n:
-            sampler = SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed)
-            score = qLogExpectedImprovement(model, best, sampler=sampler, X_pending=ahead if len(ahead) else None)
-            with torch.no_grad():
-                scores = torch.cat([score(part[:, None, :]) for part in search[left].split(256)])
-            top = int(scores.argmax())
-            row = left.pop(top)
-            found.append(proposal(objective, open_[row], model.posterior(search[[row]]), float(best)))
-            ahead = torch.cat([ahead, search[[row]]])
-    return found
+    best = model.posterior(points).mean.max().detach()
+    sampler = SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=asked.seed)
+    return lambda ahead: qLogExpectedImprovement(model, best, sampler=sampler, X_pending=ahead)
 
 
-def fitted(space: Space, objective: Objective, measured: Sequence[Observation]) -> tuple[Any, Any]:
-    """The library's default model of what was measured, and where that was."""
+def front_score(asked: Asked, model: Any, points: Any) -> Callable[[Any], Any]:
+    """Expected growth of the hypervolume, given what is under way."""
     import torch
-    from botorch.fit import fit_gpytorch_mll
-    from botorch.models import SingleTaskGP
-    from botorch.models.transforms import Standardize
-    from gpytorch.mlls import ExactMarginalLogLikelihood
+    from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+    from botorch.sampling import SobolQMCNormalSampler
 
-    points = torch.tensor(coordinates(space, [o.candidate for o in measured], [o.actual for o in measured]))
-    values = torch.tensor([merit(objective, o) for o in measured], dtype=torch.double)[:, None]
-    doubts = [o.u or 0.0 for o in measured]
-    noise = torch.tensor(doubts, dtype=torch.double)[:, None] ** 2 if min(doubts) > 0 else None
-    model = SingleTaskGP(points, values, train_Yvar=noise, outcome_transform=Standardize(1))
-    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-    return model, points
+    stated = [None if o.reference is None else o.sign * o.reference for o in asked.objective.all]
+    reference = reference_point(asked.merits, stated)
+    sampler = SobolQMCNormalSampler(torch.Size([FRONT_SAMPLES]), seed=asked.seed)
+    return lambda ahead: qLogNoisyExpectedHypervolumeImprovement(
+        model, reference.tolist(), points, sampler=sampler, X_pending=ahead, prune_baseline=True
+    )
 
 
-def proposal(objective: Objective, candidate: Candidate, posterior: Any, best: float) -> Proposal:
-    """The choice with what the model expects of it."""
-    mean, sd = float(posterior.mean.detach()[0, 0]), float(posterior.variance.detach()[0, 0].sqrt())
+def proposal(asked: Asked, candidate: Candidate, posterior: Any, at_points: Any) -> Proposal:
+    """The choice with what the models expect of it."""
+    mean, sd = posterior.mean.detach()[0], posterior.variance.detach()[0].sqrt()
+    objective = asked.objective
+    if objective.others:
+        reason = "log expected hypervolume improvement" if asked.of_front else "log expected improvement"
+        own, *further = [Measured(float(m), float(s)) for m, s in zip(mean, sd, strict=True)]
+        told = zip(objective.others, further, strict=True) if asked.of_front else ()
+        others = {o.quantity: Measured(o.sign * m.value, m.u) for o, m in told}
+        predicted = unscaled(objective, own.value) if asked.of_front else None
+        u = own.u if predicted is not None else None
+        return Proposal(candidate=candidate, reason=reason, predicted=predicted, predicted_u=u, others=others)
+    best = float(at_points.mean.max())
+    return single_proposal(objective, candidate, float(mean[0]), float(sd[0]), best)
+
+
+def single_proposal(objective: Objective, candidate: Candidate, mean: float, sd: float, best: float) -> Proposal:
+    """The same for one objective, with the expected improvement."""
     predicted = unscaled(objective, mean)
     normal, z = NormalDist(), (mean - best) / sd
     return Proposal(

@@ -12,8 +12,8 @@ from campaigns.optimizer import Measured, Prices, Proposal
 from campaigns.optimizers.grid import Table, generator
 from campaigns.optimizers.knowledge import Knowledge, band
 from campaigns.optimizers.library import Doubt, NearBand, OverCandidates, Score, UpperBound
-from campaigns.optimizers.pareto import expected_gain_1d, expected_volume, reference_point
 from campaigns.optimizers.study import Search
+from campaigns.pareto import expected_gain_1d, expected_volume, reference_point
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]

@@ -11,8 +11,8 @@ from campaigns.optimizer import Explanation, LeaveOneOut, Outlook, Slice
 from campaigns.optimizers.decision import predicted
 from campaigns.optimizers.grid import Table, generator
 from campaigns.optimizers.knowledge import Knowledge
-from campaigns.optimizers.pareto import expected_gain_1d
 from campaigns.parameters import CategoricalParameter
+from campaigns.pareto import expected_gain_1d
 
 Array = np.ndarray[Any, Any]
 
@@ -20,7 +20,7 @@ SUSPECT = 4.0  #: leave-one-out residual, in standard deviations, from which a v
 UNLIKELY = 2.0  #: the same as the models see it
 POINTS = 41  #: of a slice
 DRAWS, AMONG = 400, 500  #: draws of the landscape, candidates at which it is drawn
-UNSEEN, PEAK = 0.15, 0.7  #: share of draws with a peak that no model sees; its mean height in largest doubts
+UNSEEN, PEAK = 0.1, 1.2  #: share of draws with a peak that no model sees; its mean height in largest doubts
 
 
 def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:

@@ -13,8 +13,8 @@ from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit, 
 from campaigns.optimizers.grid import Table
 from campaigns.optimizers.library import Observations
 from campaigns.optimizers.mixture import Mixture
-from campaigns.optimizers.pareto import on_front
 from campaigns.optimizers.study import Study
+from campaigns.pareto import on_front
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]  #: of raw rows

@@ -78,7 +78,7 @@ def replay(
 ) -> None:
     """Say how fast this optimizer would have found the best in data that you already have."""
     from labctl import replaying
-    from labctl.display import REPLAYS, censored, show_quality, show_replay
+    from labctl.display import FRONT_REPLAYS, REPLAYS, censored, show_quality, show_replay
     from labctl.emit import emit
 
     asked = replaying.Asked(
@@ -94,7 +94,8 @@ def replay(
     people = output is Format.table
     rows = [censored(r) for r in done.rows] if people else done.rows
     about = {"data": done.about, **as_json(done.quality)}
-    emit(rows, REPLAYS, output, kind="replay", id="method", about=about)
+    columns = FRONT_REPLAYS if rows[0]["scored_by"] == "hypervolume" else REPLAYS
+    emit(rows, columns, output, kind="replay", id="method", about=about)
     if people:
         show_replay(done.rows, done.heading)
         show_quality(done.quality, done.about["unit"])

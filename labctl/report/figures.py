@@ -277,7 +277,7 @@ def time_line(data: ReportData) -> str | None:
 
 
 def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Share of the top candidates that each method of a replay has found, with a band of one standard error."""
+    """Share of the top candidates, or of the front's volume, that each method has found, with a band of one standard error."""
     figure, axes = new_figure(7.0, 4.2)
     styles = zip((BLUE, ORANGE, GREEN, RED), ("-", "--", ":", "-."), strict=True)
     for row, (colour, style) in zip(rows, styles, strict=False):
@@ -288,7 +288,8 @@ def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         )
         axes.fill_between(numbers, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("experiments")
-    axes.set_ylabel("share of the attainable top 5 % found")
+    of_front = rows[0]["scored_by"] == "hypervolume"
+    axes.set_ylabel("share of the front's hypervolume" if of_front else "share of the attainable top 5 % found")
     axes.set_title(title)
     axes.legend(loc="upper left", frameon=False)
     return figure

@@ -20,6 +20,7 @@ from campaigns.space import Component, CompositionSpace, Space
 from tests.campaigns.optimizers.test_every_optimizer import HIGH, LOW, MIX, MIXED, observations, quality
 
 Property = Callable[[Candidate], float]
+SEEDS = range(1, 6)
 
 
 def carried_out(
@@ -96,13 +97,24 @@ def test_many_good_ones_are_collected() -> None:
 
 
 def test_a_limit_is_kept_once_it_is_learned() -> None:
+    """Beside random picks and the same optimizer that does not know of the limit, which climbs to the peak beyond it."""
     limit = OutcomeLimit(quantity="water", high=0.3)
-    history = carried_out(
-        BayesianOptimizer(), 30, objective=replace(HIGH, limits=(limit,)), others={"water": share("A")}
-    )
-    kept = [o for o in history[12:] if limit.kept_by(o.others["water"].value)]
-    assert len(kept) >= 0.7 * 18
-    assert best(kept) > 0.88  # 0.92 is the best with so little A
+    aware, unaware, by_chance = [], [], []
+    for seed in SEEDS:
+        dry = replace(HIGH, limits=(limit,))
+        aware.append(carried_out(BayesianOptimizer(), 20, objective=dry, others={"water": share("A")}, seed=seed))
+        unaware.append(carried_out(BayesianOptimizer(), 20, seed=seed))
+        by_chance.append(carried_out(RandomSearch(), 20, seed=seed))
+
+    def kept(histories: list[list[Observation]]) -> float:
+        return float(np.mean([share("A")(o.candidate) <= 0.3 for h in histories for o in h[10:]]))
+
+    def reached(histories: list[list[Observation]]) -> float:
+        return float(np.mean([best([o for o in h if share("A")(o.candidate) <= 0.3]) for h in histories]))
+
+    assert kept(aware) > max(kept(unaware), kept(by_chance))
+    assert kept(aware) >= 0.8  # at the edge, where the best lies, one in two would be chance
+    assert reached(aware) > max(reached(unaware), reached(by_chance))
 
 
 @pytest.mark.parametrize(("further", "combine"), [("B", "pareto"), ("BC", "pareto"), ("BC", "weighted")])
@@ -121,14 +133,21 @@ def test_several_objectives_are_all_served(further: str, combine: Any) -> None:
 
 
 def test_less_is_spent_for_about_the_same_best() -> None:
+    """Beside the same optimizer that does not mind: cheaper beyond the spread between seeds, nearly as good."""
     prices = Prices(fixed=1.0, components={"A": 4.0})
 
     def spent(history: Sequence[Observation]) -> float:
         return sum(1.0 + 4.0 * share("A")(o.candidate) for o in history)
 
-    careful, careless = carried_out(BayesianOptimizer(prices=prices), 30), carried_out(BayesianOptimizer(), 30)
-    assert spent(careful) < spent(careless)
-    assert best(careful) > best(careless) - 0.05
+    saved, lost, luck = [], [], []
+    for seed in SEEDS:
+        careful = carried_out(BayesianOptimizer(prices=prices), 20, seed=seed)
+        careless = carried_out(BayesianOptimizer(), 20, seed=seed)
+        saved.append(spent(careless) - spent(careful))
+        lost.append(best(careless) - best(careful))
+        luck.append(best(careless) - best(carried_out(RandomSearch(), 20, seed=seed)))
+    assert np.mean(saved) > 2 * np.std(saved, ddof=1) / len(SEEDS) ** 0.5
+    assert np.mean(lost) < np.mean(luck) / 4  # what not to look for the best at all would lose
 
 
 # -- trays ----------------------------------------------------------------------------------
@@ -152,9 +171,43 @@ def test_all_of_a_tray_share_its_settings_and_differ_in_composition(known: int, 
 # -- failures, replicates, models -----------------------------------------------------------
 
 
-def test_few_proposals_fall_where_everything_fails() -> None:
-    history = carried_out(BayesianOptimizer(), 40, fails=lambda c: share("C")(c) + share("D")(c) > 0.5)
-    assert sum(o.failed for o in history[20:]) <= 0.15 * 20
+class Unlearned:
+    """The same optimizer that only knows of failures that they need not be tried again."""
+
+    def propose(self, space: Space, objective: Objective, history: Sequence[Observation], *more: Any) -> Any:
+        _, n, seed = more
+        failed = [o.candidate for o in history if o.failed]
+        return BayesianOptimizer().propose(space, objective, [o for o in history if not o.failed], failed, n, seed)
+
+
+def test_where_everything_fails_is_learned_even_around_the_peak() -> None:
+    """The half with the peak fails: one that learns nothing of it goes on there, and random picks find less beside it."""
+
+    def fails(candidate: Candidate) -> bool:
+        return share("A")(candidate) + share("B")(candidate) > 0.5
+
+    def carried(make: Callable[[], Any]) -> list[list[Observation]]:
+        return [carried_out(make(), 25, fails=fails, seed=seed) for seed in SEEDS]
+
+    def failures(histories: list[list[Observation]]) -> int:
+        return sum(o.failed for h in histories for o in h[10:])
+
+    ours, unlearned, by_chance = carried(BayesianOptimizer), carried(Unlearned), carried(RandomSearch)
+    assert failures(ours) < failures(unlearned)
+    assert np.mean([best(h) for h in ours]) > np.mean([best(h) for h in by_chance])
+
+
+def test_fewer_proposals_than_by_chance_fall_where_everything_fails() -> None:
+    """A part of the space, away from the peak, that random picks meet in three of ten experiments."""
+
+    def fails(candidate: Candidate) -> bool:
+        return share("D")(candidate) > 0.33
+
+    def failed(make: Callable[[], Any], seed: int) -> float:
+        return float(np.mean([o.failed for o in carried_out(make(), 30, fails=fails, seed=seed)[15:]]))
+
+    ours, by_chance = ([failed(make, seed) for seed in SEEDS] for make in (BayesianOptimizer, RandomSearch))
+    assert np.mean(ours) < 0.8 * np.mean(by_chance)  # every fourth proposal explores, whatever has failed there
 
 
 COARSE = CompositionSpace(components=tuple(Component(name=n, formula="C") for n in "AB"), step=Fraction(1, 20))
@@ -212,11 +265,21 @@ def test_a_good_one_is_found_in_a_list_of_twenty_thousand() -> None:
 # -- what it says about itself --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", [8.0, -8.0])
-def test_a_spoiled_value_is_named(by: float) -> None:
-    history = observations(MIX, 30)
-    history[7] = replace(history[7], value=quality(history[7].candidate) + by)
-    assert list(BayesianOptimizer().outliers(MIX, HIGH, history, 1)) == [8]
+def test_spoiled_values_are_named_and_good_ones_are_not() -> None:
+    """Ten histories with 0.02 noise; one value of thirty is off by 2, as much as the whole landscape is high."""
+    named, wrongly = 0, 0
+    for seed in range(10):
+        rng = random.Random(seed)
+        history = [
+            replace(o, value=quality(o.candidate) + rng.gauss(0, 0.02), u=None)
+            for o in observations(MIX, 30, seed=seed)
+        ]
+        assert history[7].value is not None
+        history[7] = replace(history[7], value=history[7].value + 2.0 * (-1) ** seed)
+        found = set(BayesianOptimizer().outliers(MIX, HIGH, history, 1))
+        named, wrongly = named + (8 in found), wrongly + len(found - {8})
+    assert named >= 7  # of those missed, the model took the value for a peak or its noise for large
+    assert wrongly <= 0.02 * 10 * 29
 
 
 @pytest.mark.parametrize("objective", [HIGH, LOW], ids=["up", "down"])

@@ -15,7 +15,7 @@ from campaigns.optimizers.forest import Forest
 from campaigns.optimizers.gaussian_process import GaussianProcess, Kind, Rows
 from campaigns.optimizers.grid import Grid, generator, whole_steps
 from campaigns.optimizers.mixture import Member, Mixture, Scale, checkpoint
-from campaigns.optimizers.pareto import expected_volume, on_front, volume
+from campaigns.pareto import expected_volume, on_front, volume
 from tests.campaigns.optimizers.test_every_optimizer import MIX, MIXED
 
 Array = np.ndarray[Any, Any]

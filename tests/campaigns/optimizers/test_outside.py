@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from campaigns.candidate import Candidate
-from campaigns.optimizer import Objective, Optimizer
+from campaigns.optimizer import Measured, Objective, Optimizer
 from campaigns.optimizers import drawn
 from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
@@ -46,6 +47,27 @@ def test_every_proposal_can_be_made_and_is_new_and_the_same_in_any_order(
     assert all(space.problems(c) == [] for c in candidates)
     assert not set(candidates) & ({o.candidate for o in history} | set(pending))
     assert all(quality(c) > 0.5 for c in candidates)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("combine", ["pareto", "weighted"])
+def test_several_objectives_are_served(outside: Callable[..., Optimizer], combine: Any) -> None:
+    """Much C is wanted beside quality, which is best at C = 0.2: no candidate that something known beats."""
+    wanted = replace(HIGH, others=(Objective(quantity="C", unit="1", direction="maximize"),), combine=combine)
+
+    def values(c: Candidate) -> tuple[float, float]:
+        return quality(c), float(c.fractions.get("C", 0))
+
+    history = [replace(o, others={"C": Measured(values(o.candidate)[1])}) for o in observations(MIX, 16)]
+    incomplete = replace(history[3], others={})
+    history[3] = incomplete
+    found = outside(initial=5).propose(MIX, wanted, history, [], 2, seed=1)
+    assert outside(initial=5).propose(MIX, wanted, history[::-1], [], 2, seed=1) == found
+    known = [values(o.candidate) for o in history if o is not incomplete]
+    candidates = [p.candidate for p in found]
+    assert len(set(candidates)) == 2
+    for q, c in map(values, candidates):
+        assert not any(q < a - 0.05 and c < b - 0.05 for a, b in known)
 
 
 @pytest.mark.parametrize("name", list(OUTSIDE))
@@ -99,3 +121,16 @@ def test_any_optimizer_fills_a_tray_that_shares_its_settings(space: Space, size:
     assert all(space.problems(c) == [] for c in found)
     again = tray.propose(space, HIGH, [], found, size, seed=3)
     assert not {p.candidate for p in again} & set(found)
+
+
+WATER = {"quantity": "water", "unit": "", "min": None, "max": 0.3}
+CHEAP = {"quantity": "price", "unit": "", "direction": "minimize"}
+
+
+@pytest.mark.parametrize("name", list(OUTSIDE))
+def test_what_other_libraries_are_not_asked_is_refused_and_several_objectives_are_not(name: str) -> None:
+    assert campaign(optimizer={"name": name}, objectives=[CHEAP]).optimizer_faults() == []
+    asked = campaign(optimizer={"name": name}, objectives=[CHEAP], limits=[WATER], cost={"aware": True})
+    (fault,) = asked.optimizer_faults()
+    assert fault.message == f"{name!r} knows nothing of limits or cost.aware"
+    assert (fault.key, fault.hint) == ("optimizer.name", 'write name = "bayesian"')
