@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 Setting = float | int | str  #: value of one process parameter, in the unit its parameter states
+
+
+def exact(share: Any) -> Fraction:
+    """A share as a fraction; one that is exact already is shared, as a long history holds many of the same."""
+    return share if isinstance(share, Fraction) else Fraction(share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Candidate:
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        present = {n: f if isinstance(f, Fraction) else Fraction(f) for n, f in self.fractions.items() if f != 0}
+        present = {name: exact(f) for name, f in self.fractions.items() if f != 0}
         if any(f < 0 for f in present.values()):
             raise ValueError(f"a share below 0 in {present}")
         if present and sum(present.values()) != 1:
