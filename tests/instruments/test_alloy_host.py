@@ -15,7 +15,7 @@ from instruments.contract import Fault, JobRequest, JobState, Mode, SampleAt
 from instruments.sim.control import SimulatorControl
 from tests.instruments.alloy import NAMES, example, host, prepare, ready
 
-POINTS = ["intent written", "started", "run recorded", "result written"]
+POINTS = ["intent written", "start confirmed", "run recorded", "result written"]
 TRAY = tuple(SampleAt(sample_id=f"S-{i}") for i in range(1, 9))
 
 
@@ -44,14 +44,13 @@ async def test_every_driver_keeps_its_promises_against_its_machine(sim: Path, tm
 
 
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from pathlib import Path
+from instruments import crashpoint
 from tests.instruments.alloy import example, host
 sim, journal, point, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-def stop_at(reached):
-    if reached == point:
-        os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(host(sim, name, journal, on_point=stop_at).perform(example(name)))
+crashpoint.arm(f"{point}:1")
+asyncio.run(host(sim, name, journal).perform(example(name)))
 """
 
 
