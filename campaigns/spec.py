@@ -46,6 +46,7 @@ class CampaignSection(Section):
     name: Name
     seed: int = Field(1, ge=0, le=BIGGEST_SEED, strict=True)
     description: str = Field("", max_length=2000)
+    priority: int = Field(0, ge=-100, le=100, strict=True)  #: the higher, the earlier it is served
 
 
 class ComponentSection(Section):

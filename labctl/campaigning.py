@@ -88,6 +88,7 @@ def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
                     file_sha256=sha256,
                     spec=spec.json(),
                     seed=spec.campaign.seed,
+                    priority=spec.campaign.priority,
                     versions=wiring.versions(),
                     created_at=clock.now(),
                     created_by=wiring.actor(),
