@@ -69,6 +69,8 @@ def ask_file(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     try:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'labctl_version'").fetchone():
+            return []  # a worker is making the tables at this moment
         row = connection.execute("SELECT version_num FROM labctl_version").fetchone()
         refuse_other(row and row[0], path)
         return [dict(row) for row in connection.execute(query, values)]

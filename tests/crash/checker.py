@@ -65,8 +65,9 @@ class Evidence:
 
     @cached_property
     def by_hand(self) -> set[str]:
-        """Jobs of which a person says what happened."""
-        return {task.job_id for task in self.tasks if task.question == "step"}
+        """Jobs of which a person says what happened; one answer for all samples of a tray."""
+        asked = [self.jobs[task.job_id] for task in self.tasks if task.question == "step"]
+        return {job.id for first in asked for job in self.jobs_of[first.tray or first.id]}
 
     def run_of(self, job_id: str) -> dict[str, Any] | None:
         """The machine's account of a job."""
