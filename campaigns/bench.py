@@ -19,7 +19,7 @@ from instruments.clock import Clock
 from instruments.contract import Capability
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
-from materials_db.errors import UnreachableError
+from materials_db.errors import ConflictError, UnreachableError
 from materials_db.store import MaterialsStore, Transaction
 
 T = TypeVar("T")
@@ -110,8 +110,10 @@ class Bench:
         """`work(transaction, *args)` in a transaction of its own.
 
         A database that went away is waited for and asked again. Whether the lost commit was
-        done is unknown, so everything that is handed in here must be harmless to repeat.
+        done is unknown, so everything that is handed in here must be harmless to repeat. Where
+        another has moved the same row on meanwhile, it is asked once more in the light of that.
         """
+        again = False
 
         def commit() -> T:
             with self.store.transaction() as tx:
@@ -124,6 +126,10 @@ class Bench:
             except UnreachableError as error:
                 log.warning("waiting for the database: %s", error)
                 await asyncio.sleep(DATABASE_S)
+            except ConflictError:
+                if again:
+                    raise
+                again = True
 
     @property
     def capabilities(self) -> dict[str, list[Capability]]:
@@ -256,10 +262,16 @@ class Bench:
         """The act on an instrument of ours that another worker has given a turn. May be done again after a crash."""
         return await self.floor.carry_out(job_id, instrument, fence)
 
-    async def give_back(self, job_id: str, answer: Json) -> Json:
-        """Another host's job has ended and given its leases back: the next may have their turn."""
-        self.floor.hand_back(job_id, answer)
+    async def give_back(self, id: str, answer: Json) -> Json:
+        """A job of another host, or an experiment, has given its leases back: the next may have their turn."""
+        self.floor.hand_back(id, answer)
         return None
+
+    def break_down(self, tx: Transaction, experiment_id: str, why: str) -> Json:
+        """Labctl itself failed at an experiment: its sample is held until somebody has looked."""
+        log.error("experiment %s broke down: %s", experiment_id, why)
+        answer = tasks.break_down(tx, experiment_id, why, self.clock.now())
+        return {**answer, "released": list(self.hosts)}  # also turns of which no lease tells yet
 
     async def look(self) -> None:
         """Do what people have asked for since the last look."""

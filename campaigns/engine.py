@@ -31,14 +31,14 @@ class Ended:
 
 
 class EngineError(Exception):
-    """The record of a workflow does not fit its code, or the engine cannot be reached."""
+    """A step, or a workflow that was asked for, failed in a way that nobody expected; or the record does not fit the code."""
 
 
 class Steps(Protocol):
     """What a workflow may do."""
 
     async def run(self, name: str, act: Act, *args: Json) -> Json:
-        """Call `act(*args)` once and record its answer. Repeated if the crash came first."""
+        """Call `act(*args)` once and record its answer, or the EngineError it fails with. Repeated if the crash came first."""
 
     async def record(self, name: str, write: Write, *args: Json) -> Json:
         """Call `write(transaction, *args)`; its rows and the step's record commit together."""

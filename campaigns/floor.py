@@ -344,10 +344,7 @@ class Floor:
     ) -> tuple[dict[str, Any], bool]:
         """One sample's share of what the tray gave; whether it was the last."""
         answer = self._finish(tx, job.id, instrument, *share(status, result, job.sample_id))
-        last = all(member.state in results.FINAL for member in tx.find(db.Job, tray=tray))
-        if last:
-            tx.release(instrument, tray)
-        return answer, last
+        return answer, results.clear_tray(tx, tray, instrument)
 
     # -- what people want --------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ of steps breaks campaigns that are under way. What is decided, and how, is in `b
 from __future__ import annotations
 
 from campaigns.bench import Bench
-from campaigns.engine import Json, Steps, Workflow
+from campaigns.engine import EngineError, Json, Steps, Workflow
 from instruments.crashpoint import crashpoint
 
 EPOCH = 100  #: experiments planned by one workflow before a fresh one takes over, so that replay stays short
@@ -47,7 +47,17 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
 
 
 async def run_experiment(steps: Steps, bench: Bench, experiment_id: str, jobs: list[str]) -> str:
-    """Carry one candidate through its jobs; a step that may safely be repeated comes as a new job."""
+    """Carry one candidate through its jobs. Where labctl itself fails, its sample waits for a person; others go on."""
+    try:
+        return await run_jobs(steps, bench, jobs)
+    except EngineError as error:
+        answer = await steps.record("break down", bench.break_down, experiment_id, str(error))
+        await steps.run("give back", bench.give_back, experiment_id, answer)
+        return str(answer["verdict"])
+
+
+async def run_jobs(steps: Steps, bench: Bench, jobs: list[str]) -> str:
+    """One job after the other; a step that may safely be repeated comes as a new job."""
     for job in jobs:
         answer = await run_job(steps, bench, job)
         while answer["verdict"] == "again":

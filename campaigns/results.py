@@ -296,6 +296,14 @@ def place_of_tray(tx: Transaction, tray: str) -> tuple[str, int]:
     return tx.get(db.Instrument, first.instrument_id).name, 0
 
 
+def clear_tray(tx: Transaction, tray: str, instrument: str) -> bool:
+    """Give the instrument back once the last sample of a tray has its outcome; whether that is so."""
+    last = all(member.state in FINAL for member in tx.find(db.Job, tray=tray))
+    if last:
+        tx.release(instrument, tray)
+    return last
+
+
 def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
     """The request and the jobs of a tray that has started."""
     jobs = tx.find(db.Job, tray=tray)

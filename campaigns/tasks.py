@@ -140,6 +140,32 @@ def park(tx: Transaction, job: db.Job, instrument: str, status: JobStatus, at: d
     new_task(tx, "parked", job.id, instrument, [job.sample_id], title, {"text": text, "fields": []}, at)
 
 
+def break_down(tx: Transaction, experiment_id: str, why: str, at: datetime) -> dict[str, Any]:
+    """Labctl itself failed at an experiment: its sample is held until a person has looked. Harmless to repeat."""
+    experiment = tx.get(db.Experiment, experiment_id)
+    if experiment.state not in ("planned", "running"):
+        return {"verdict": experiment.state}
+    unfinished = [j for j in tx.find(db.Job, experiment_id=experiment_id) if j.state not in results.FINAL]
+    order = [s["name"] for s in experiment.plan["steps"]]
+    job = min(unfinished, key=lambda j: order.index(j.step))
+    begun = job.state in ("running", "waiting_human")
+    name = tx.get(db.Instrument, job.instrument_id).name if job.instrument_id else ""
+    tx.move(
+        db.Job, job.id, at=at, actor=ACTOR, was=[job.state],
+        state="in_doubt" if begun else "failed", fault=None if begun else Fault.UNKNOWN.value, message=why, ended_at=at,
+    )  # fmt: skip
+    title = f"{job.sample_id} is held: labctl broke down at {job.step}"
+    text = f"labctl broke down at {job.capability} for {job.sample_id} ({job.run}): {why}. Look at the sample"
+    text += f" and at {name}: did it happen?" if begun else "; the step is tried again, or the sample is given up."
+    new_task(
+        tx, "in_doubt" if begun else "parked", job.id, name, [job.sample_id], title, {"text": text, "fields": []}, at
+    )
+    results.end_experiment(tx, experiment_id, "held", f"{job.step}: labctl broke down: {why}", at)
+    freed = [[name, job.tray]] if job.tray and results.clear_tray(tx, job.tray, name) else []
+    results.release_all(tx, experiment_id)
+    return {"verdict": "held", "trays": freed}
+
+
 def hold(tx: Transaction, instrument: str, reason: str, at: datetime) -> None:
     """Take an instrument out, unless it is out already."""
     if tx.find(db.Hold, instrument=instrument, state="active"):

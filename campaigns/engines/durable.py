@@ -43,11 +43,15 @@ class JsonSerializer(Serializer):
     trouble: Exception | None = None  #: what disk or database said first
 
     def serialize(self, data: Any) -> str:
-        if isinstance(data, BaseException) and (self.closed or self._is_trouble(data)):
+        if isinstance(data, BaseException) and self.unrecorded(data):
             raise data
         if isinstance(data, BaseException):
-            data = {"error": f"{type(data).__name__}: {data}"}
+            data = {"error": said(data)}
         return json.dumps(data, allow_nan=False)
+
+    def unrecorded(self, error: BaseException) -> bool:
+        """Whether it stays off the record, so that the step is tried again."""
+        return self.closed or self._is_trouble(error)
 
     def _is_trouble(self, error: BaseException) -> bool:
         if isinstance(error, trouble()):
@@ -58,7 +62,9 @@ class JsonSerializer(Serializer):
         return self.trouble is not None and type(error) is Exception and str(error).startswith(repeats)
 
     def deserialize(self, serialized_data: str) -> Any:
-        return json.loads(serialized_data)
+        data = json.loads(serialized_data)
+        failed = isinstance(data, dict) and data.keys() == {"error"}
+        return EngineError(data["error"]) if failed else data
 
     def name(self) -> str:
         return "labctl_json"
@@ -166,13 +172,20 @@ class DurableEngine:
         return self.serializer.trouble
 
     async def or_wait(self, work: Awaitable[T]) -> T:
-        """Its answer. Where disk or database fail there is none: the workflow rests, and the next `open` tries again."""
+        """Its answer. Where disk or database fail there is none: the workflow rests, and the next `open` tries again.
+
+        Raises
+        ------
+        EngineError
+            It failed in a way that nobody expected.
+        """
         try:
             return await work
-        except trouble() as error:
-            self.serializer.trouble = self.trouble or error
-            answer: T = await asyncio.get_running_loop().create_future()
-            return answer
+        except Exception as error:
+            if not self.serializer.unrecorded(error):
+                raise EngineError(said(error)) from error
+        answer: T = await asyncio.get_running_loop().create_future()
+        return answer
 
     async def submit(self, workflow: str, id: str, *args: Json) -> None:
         with SetWorkflowID(id):
@@ -228,6 +241,11 @@ class DurableSteps:
         handles: list[Any] = [await DBOS.retrieve_workflow_async(i, existing_workflow=False) for i in ids]
         handle = await DBOS.wait_first_async(handles, polling_interval_sec=self.engine.poll_s)
         return str(handle.workflow_id)
+
+
+def said(error: BaseException) -> str:
+    """An error in words; its kind matters where it is not ours."""
+    return str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
 
 
 def host_queue(host: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
@@ -20,7 +20,7 @@ from materials_db.store import MaterialsStore
 class Record:
     """What the engine remembers: the answer of every step, and every workflow begun."""
 
-    answers: dict[tuple[str, int], tuple[str, Json]] = field(default_factory=dict)
+    answers: dict[tuple[str, int], tuple[str, Ended]] = field(default_factory=dict)
     begun: dict[str, tuple[str, list[Json]]] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
 
@@ -71,11 +71,7 @@ class InlineEngine:
 
     async def _live(self, id: str) -> None:
         workflow, args = self.memory.begun[id]
-        try:
-            ended = Ended(answer=plain(await self.workflows[workflow](InlineSteps(self, id), *args)))
-        except Exception as surprise:  # noqa: BLE001 - the engine's edge: an error ends the workflow, as it does on DBOS
-            ended = Ended(error=f"{type(surprise).__name__}: {surprise}")
-        self.memory.ended[id] = ended
+        self.memory.ended[id] = await outcome(self.workflows[workflow](InlineSteps(self, id), *args))
         self._tasks.pop(id, None)
         self._change.set()
         self._change = asyncio.Event()
@@ -89,7 +85,7 @@ class InlineSteps:
         self.id = id
         self._number = 0
 
-    def _recorded(self, name: str) -> tuple[tuple[str, int], tuple[str, Json] | None]:
+    def _recorded(self, name: str) -> tuple[tuple[str, int], tuple[str, Ended] | None]:
         self._number += 1
         key = (self.id, self._number)
         known = self.engine.memory.answers.get(key)
@@ -100,16 +96,18 @@ class InlineSteps:
     async def run(self, name: str, act: Act, *args: Json) -> Json:
         key, known = self._recorded(name)
         if known is None:
-            known = self.engine.memory.answers[key] = (name, plain(await act(*args)))
-        return known[1]
+            known = self.engine.memory.answers[key] = (name, await outcome(act(*args)))
+        return answer_of(known[1])
 
     async def record(self, name: str, write: Write, *args: Json) -> Json:
         key, known = self._recorded(name)
         if known is None:
-            with self.engine.store.transaction() as transaction:
-                answer = plain(write(transaction, *args))
-            known = self.engine.memory.answers[key] = (name, answer)
-        return known[1]
+            known = self.engine.memory.answers[key] = (name, await outcome(self._within(write, args)))
+        return answer_of(known[1])
+
+    async def _within(self, write: Write, args: Sequence[Json]) -> Json:
+        with self.engine.store.transaction() as transaction:
+            return write(transaction, *args)
 
     async def begin(self, workflow: str, id: str, *args: Json) -> None:
         await self.engine.submit(workflow, id, *args)
@@ -119,14 +117,31 @@ class InlineSteps:
         if known is None:
             await self.engine.submit(workflow, id, *args)
             await self.engine.first([id])
-            known = self.engine.memory.answers[key] = (f"ask {host}", self.engine.memory.ended[id].answer)
-        return known[1]
+            known = self.engine.memory.answers[key] = (f"ask {host}", self.engine.memory.ended[id])
+        return answer_of(known[1])
 
     async def first(self, ids: Sequence[str]) -> str:
         key, known = self._recorded("first")
         if known is None:
-            known = self.engine.memory.answers[key] = ("first", await self.engine.first(ids))
-        return str(known[1])
+            known = self.engine.memory.answers[key] = ("first", await outcome(self.engine.first(ids)))
+        return str(answer_of(known[1]))
+
+
+async def outcome(work: Awaitable[Json]) -> Ended:
+    """How a step or a workflow ended."""
+    try:
+        return Ended(answer=plain(await work))
+    except EngineError as error:
+        return Ended(error=str(error))
+    except Exception as surprise:  # noqa: BLE001 - the engine's edge: an error ends it, as it does on DBOS
+        return Ended(error=f"{type(surprise).__name__}: {surprise}")
+
+
+def answer_of(ended: Ended) -> Json:
+    """The answer; raises EngineError where there is none."""
+    if ended.error is not None:
+        raise EngineError(ended.error)
+    return ended.answer
 
 
 def plain(value: Json) -> Json:

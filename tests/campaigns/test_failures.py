@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from campaigns import tasks
-from campaigns.bench import segment_id
+from campaigns import results, tasks
+from campaigns.bench import in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.policy import DEFAULT, FailuresSection, Policy
-from instruments.contract import Fault
+from instruments.contract import Fault, JobRequest
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost
 from instruments.guard import DriverBroken, Guard
+from instruments.host import Host
 from instruments.people import Answer
 from materials_db import records as db
 from tests.virtual_lab import VirtualLab, campaign, live
@@ -36,19 +37,24 @@ def virtual_lab(**twins: str) -> VirtualLab:
     return LABS[-1]
 
 
-async def run(lab: VirtualLab, answer: bool = False, spoil: Callable[[], None] = lambda: None, **changes: Any) -> str:
+async def run(
+    lab: VirtualLab, answer: bool = False, spoil: Callable[[], None] = lambda: None, again: str = "", **changes: Any
+) -> str:
     """A campaign to its end, as a worker serves it; its id.
 
-    With `answer` a person says yes to every question; `spoil` is called when all instruments have answered once.
+    With `answer` a person says yes to every question; `spoil` is called when all instruments have answered once;
+    `again` is a campaign that goes on.
     """
     bench = await lab.bench()
     spoil()
     engine = InlineEngine(workflows(bench), lab.store, lab.record)
     await engine.open()
-    id = lab.launch(campaign(**{"optimizer": {"name": "random", "in_flight": 2}, **changes}))
+    id = again or lab.launch(campaign(**{"optimizer": {"name": "random", "in_flight": 2}, **changes}))
     with lab.store.transaction() as tx:
-        segment = segment_id(tx, id)
-    await engine.submit("campaign", segment, id, [])
+        segment, flying = segment_id(tx, id), in_flight(tx, id)
+    for workflow, jobs in flying:
+        await engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+    await engine.submit("campaign", segment, id, [workflow for workflow, _ in flying])
     while await engine.under_way(""):
         await bench.look()
         if answer:
@@ -71,6 +77,11 @@ def say_yes(lab: VirtualLab) -> None:
 def found(lab: VirtualLab, kind: type[Any], **equal: Any) -> list[Any]:
     with lab.store.transaction() as tx:
         return list(tx.find(kind, **equal))
+
+
+def found_leases(lab: VirtualLab) -> list[db.Lease]:
+    with lab.store.transaction() as tx:
+        return tx.leases()
 
 
 def breaks(lab: VirtualLab, name: str, method: str, error: Exception, *, times: int = 10**9) -> None:
@@ -259,3 +270,46 @@ def hang(lab: VirtualLab, name: str, method: str) -> None:
         await asyncio.sleep(10**9)
 
     setattr(lab.hosts[name].driver, method, never)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "state", "kind"), [("analyser-1", "in_doubt", "in_doubt"), ("doser-1", "failed", "parked")]
+)
+def test_where_labctl_breaks_down_a_sample_waits_for_a_person_and_the_others_go_on(
+    instrument: str, state: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug on the way to the instrument, or after it has begun, in the second experiment."""
+
+    async def work() -> None:
+        lab = virtual_lab()
+        host, before = lab.hosts[instrument], kind == "parked"
+
+        async def perform(request: JobRequest, fence: int | None = None) -> Any:
+            if request.job_id.startswith("E-00002/") and not request.job_id[-2:] == ".2":
+                raise KeyError("a bug")
+            return await Host.perform(host, request, fence)
+
+        def start(*args: Any, **named: Any) -> Any:
+            if args[1].startswith("E-00002/mix") and not args[1].endswith(".2"):
+                raise KeyError("a bug")
+            return begun(*args, **named)
+
+        begun = results.start
+        monkeypatch.setattr(*((results, "start", start) if before else (host, "perform", perform)))
+        id = await run(lab, budget={"experiments": 5})
+        (task,) = found(lab, db.Task)
+        assert (task.question, task.state) == (kind, "open")
+        assert "KeyError: 'a bug'" in task.prompt["text"]
+        assert found(lab, db.Job, id=task.job_id)[0].state == state
+        assert [e.state for e in found(lab, db.Experiment, order="number")] == ["done", "held", *["done"] * 3]
+        assert not any(lease.holder for lease in found_leases(lab))
+        assert found(lab, db.Campaign)[0].state == "paused"
+
+        with lab.store.transaction() as tx:
+            tasks.respond(
+                tx, task.id, Answer(by="Ada", at=lab.clock.now(), done=True), happened=None if before else False
+            )
+        await run(lab, again=id)
+        assert [e.state for e in found(lab, db.Experiment)] == ["done"] * 5
+
+    live(work())
