@@ -181,6 +181,7 @@ class Bench:
             time_s=(self.clock.now() - campaign.created_at).total_seconds(),
             money=history.used.money,
             stock_mg=history.used.stock_mg,
+            instrument_s=history.used.instrument_s,
         )
         gains = [history.gains[n] for n in sorted(history.gains)]
         reason = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from campaigns.optimizer import Objective, Observation, Outlook
 
@@ -16,6 +16,7 @@ class Limits:
     time_s: float | None = None  #: lab time since launch
     money: float | None = None
     stock_mg: Mapping[str, float] = field(default_factory=dict)
+    instrument_s: Mapping[str, float] = field(default_factory=dict)  #: by capability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Used:
     time_s: float = 0.0
     money: float = 0.0
     stock_mg: Mapping[str, float] = field(default_factory=dict)
+    instrument_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,9 @@ class Cost:
 
     money: float = 0.0
     stock_mg: Mapping[str, float] = field(default_factory=dict)
+    instrument_s: Mapping[str, float] = field(
+        default_factory=dict
+    )  #: of limited capabilities, one place of a tray as its share
 
 
 def exhausted(limits: Limits, used: Used) -> str | None:
@@ -56,18 +61,36 @@ def affordable(limits: Limits, used: Used, cost: Cost) -> str | None:
         if limit is not None and used.stock_mg.get(name, 0.0) + need > limit:
             left = limit - used.stock_mg.get(name, 0.0)
             return f"stock of {name}: {left / 1000:.4g} g left, the next experiment takes {need / 1000:.4g} g"
+    for name, need in cost.instrument_s.items():
+        limit, already = limits.instrument_s[name], used.instrument_s.get(name, 0.0)
+        if already + need > limit:
+            return (
+                f"instrument time for {name}: {already / 3600:.3g} of {limit / 3600:.3g} h used or promised,"
+                f" the next experiment takes {need / 3600:.3g} h"
+            )
     return None
 
 
 def add(used: Used, cost: Cost) -> Used:
     """What will have been used once this experiment is made."""
-    names = {*used.stock_mg, *cost.stock_mg}
     return Used(
         experiments=used.experiments + 1,
         time_s=used.time_s,
         money=used.money + cost.money,
-        stock_mg={n: used.stock_mg.get(n, 0.0) + cost.stock_mg.get(n, 0.0) for n in names},
+        stock_mg=summed(used.stock_mg, cost.stock_mg),
+        instrument_s=summed(used.instrument_s, cost.instrument_s),
     )
+
+
+def settle(used: Used, promised: Mapping[str, float], took: Mapping[str, float]) -> Used:
+    """The same once an experiment has ended: the instrument time that it took stands for what was promised."""
+    given_back = {name: took.get(name, 0.0) - seconds for name, seconds in promised.items()}
+    return replace(used, instrument_s=summed(used.instrument_s, given_back))
+
+
+def summed(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    """By name."""
+    return {n: a.get(n, 0.0) + b.get(n, 0.0) for n in {*a, *b}}
 
 
 def target_reached(objective: Objective, history: Sequence[Observation]) -> str | None:

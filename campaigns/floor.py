@@ -190,7 +190,8 @@ class Floor:
         return answer
 
     def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[int, Json | None]:
-        takes_s = self._capability(instrument, tx.get(db.Job, job_id).capability).typical_s
+        job = tx.get(db.Job, job_id)
+        takes_s = self._capability(instrument, job.capability).expected_s(job.params)
         _, fence, ended = results.start(
             tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s,
             site=self.site_of.get(instrument),
@@ -329,7 +330,7 @@ class Floor:
     def _lease_tray(
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str
     ) -> list[str] | None:
-        takes_s = self._capability(instrument, capability).typical_s
+        takes_s = self._capability(instrument, capability).expected_s(tx.get(db.Job, jobs[0]).params)
         return results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
             self.site_of.get(instrument),
         )  # fmt: skip
@@ -351,7 +352,7 @@ class Floor:
     async def look(self) -> None:
         """Do what people have asked for since the last look: holds, priorities, stops, aborts."""
         wishes = await self.transact(results.wishes, WallClock().now())
-        self.turns.priority = wishes["priority"]
+        self.turns.priority, self.turns.due = wishes["priority"], wishes["due"]
         silent = {name: False for name, host in self.host_of.items() if host in wishes["silent hosts"]}
         self.turns.close({**silent, **wishes["holds"]})
         if wishes["stopping"]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from campaigns.budget import Cost, Used, add
+from campaigns.budget import Cost, Used, add, settle
 from campaigns.candidate import Candidate
 from campaigns.experiment import failed_for_the_candidate
 from campaigns.optimizer import Measured, Objective, Observation
@@ -80,6 +80,8 @@ class History:
     def _ended(self, tx: Transaction, experiment: db.Experiment) -> None:
         number = self.open.pop(experiment.id)
         candidate = self.candidates.pop(experiment.id)
+        if promised := cost_of(experiment.plan).instrument_s:
+            self.used = settle(self.used, promised, instrument_s(tx, experiment.id))
         if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
             return
         found = observe(tx, number, candidate, experiment.plan, self.objective)
@@ -127,7 +129,22 @@ def cost_of(plan: dict[str, object]) -> Cost:
     """What an experiment was expected to take when it was planned."""
     cost = plan.get("cost") or {}
     assert isinstance(cost, dict)
-    return Cost(money=float(cost.get("money", 0.0)), stock_mg=dict(cost.get("stock_mg", {})))
+    return Cost(
+        money=float(cost.get("money", 0.0)),
+        stock_mg=dict(cost.get("stock_mg", {})),
+        instrument_s=dict(cost.get("instrument_s", {})),
+    )
+
+
+def instrument_s(tx: Transaction, experiment_id: str) -> dict[str, float]:
+    """Instrument time that an experiment took, by capability; of a tray its share."""
+    found: dict[str, float] = {}
+    for job in tx.find(db.Job, experiment_id=experiment_id):
+        if job.started_at and job.ended_at:
+            on_tray = len(tx.find(db.Job, tray=job.tray)) if job.tray else 1
+            took = (job.ended_at - job.started_at).total_seconds() / on_tray
+            found[job.capability] = found.get(job.capability, 0.0) + took
+    return found
 
 
 def observe(

@@ -76,6 +76,7 @@ def choose(
         for proposal in batch:
             recipe = resolve(plan.spec, proposal.candidate, capabilities)
             cost = cost_of(recipe, price_per_mg, plan.cost, proposal.candidate)
+            cost = replace(cost, instrument_s=instrument_s(recipe, capabilities, plan))
             refusal = budget.affordable(limits, used, cost)
             if refusal:
                 return choice(chosen, ("done", refusal))
@@ -124,6 +125,17 @@ def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float], beside: Prices, c
     return budget.Cost(money=feedstock + beside.fixed + settings, stock_mg=masses)
 
 
+def instrument_s(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]], plan: Plan) -> dict[str, float]:
+    """Instrument time to be promised, by capability, of those that the budget limits: as long as the slowest takes."""
+    found: dict[str, float] = {}
+    for step in recipe.steps:
+        if step.capability in plan.limits.instrument_s:
+            able = [c for i in step.instruments for c in capabilities[i] if c.name == step.capability]
+            takes = max(c.expected_s(step.params) for c in able) / min(plan.tray, rooms(step.capability, capabilities))
+            found[step.capability] = found.get(step.capability, 0.0) + takes
+    return found
+
+
 def proposal_json(
     number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str, tray: int | None = None
 ) -> Json:
@@ -142,7 +154,11 @@ def proposal_json(
         "tray": tray,
         "history_sha256": history_sha256,
         "steps": [step.json() for step in recipe.steps],
-        "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg)},
+        "cost": {
+            "money": cost.money,
+            "stock_mg": dict(cost.stock_mg),
+            **({"instrument_s": dict(cost.instrument_s)} if cost.instrument_s else {}),
+        },
     }
 
 

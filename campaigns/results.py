@@ -335,6 +335,7 @@ def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
     holds = tx.find(db.Hold, state="active")
     return {
         "priority": {c.id: c.priority for c in campaigns.values()},
+        "due": {c.id: c.due_at.timestamp() for c in campaigns.values() if c.due_at},
         "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
         "silent hosts": {w.host for w in tx.workers() if wall - w.beat_at > HOST_SILENT},
         "silent": [h.instrument for h in holds if h.placed_by == ACTOR and h.reason.startswith(SILENT)],

@@ -23,9 +23,9 @@ def amount(unit: str) -> Any:
     return BeforeValidator(lambda value, info: value if stored(value, info) else quantity(value, unit))
 
 
-def stored(value: Any, info: ValidationInfo) -> bool:
+def stored(value: Any, info: ValidationInfo, kind: Any = int | float) -> bool:
     """Whether this is our own JSON, where quantities are plain numbers."""
-    return bool(info.context and info.context.get("stored")) and isinstance(value, int | float)
+    return bool(info.context and info.context.get("stored")) and isinstance(value, kind)
 
 
 def in_unit(value: Any, info: ValidationInfo) -> Any:

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +25,7 @@ from campaigns.optimizer import Earlier, Objective
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
-from campaigns.sections import Euros, Milligrams, Name, Seconds, Section
+from campaigns.sections import Euros, Milligrams, Name, Seconds, Section, stored
 from campaigns.tables import MOST
 from campaigns.told import as_record, from_record, results_of
 from campaigns.toml_file import Fault, FileFaults, check, read, shown
@@ -47,6 +48,15 @@ class CampaignSection(Section):
     seed: int = Field(1, ge=0, le=BIGGEST_SEED, strict=True)
     description: str = Field("", max_length=2000)
     priority: int = Field(0, ge=-100, le=100, strict=True)  #: the higher, the earlier it is served
+    due: datetime | None = None  #: of equal priority, the earlier is served first
+
+    @field_validator("due", mode="before")
+    @classmethod
+    def _with_zone(cls, value: Any, info: ValidationInfo) -> Any:
+        given = datetime.fromisoformat(value) if stored(value, info, str) else value
+        if given is not None and (not isinstance(given, datetime) or given.tzinfo is None):
+            raise ValueError("a moment with its zone is needed, without quotes: due = 2026-12-24T18:00:00Z")
+        return given
 
 
 class ComponentSection(Section):
@@ -216,6 +226,7 @@ class BudgetSection(Section):
     time: Seconds | None = None
     money: Euros | None = None
     stock: dict[str, Milligrams] = {}
+    instrument_time: dict[str, Seconds] = {}  #: by capability
 
     @model_validator(mode="after")
     def _some_limit(self) -> BudgetSection:
@@ -456,14 +467,15 @@ class Spec(Section):
         except SpaceError as error:
             key = "candidates" if self.candidates else "composition" if self.composition else "process"
             return [Fault(message=str(error), key=key, code="LAB-0210")]
-        known = tuple(self.composition.components if self.composition else ())
+        components = tuple(self.composition.components if self.composition else ())
+        abilities = tuple(dict.fromkeys(step.capability for step in self.recipe.steps))
         return [
-            Fault(
-                message=f"{name!r} is not a component",
-                key=f"budget.stock.{name}",
-                hint=f"components: {', '.join(known)}",
+            Fault(message=f"{name!r} is {is_no}", key=f"budget.{key}.{name}", hint=f"{words}: {', '.join(known)}")
+            for key, is_no, words, known in (
+                ("stock", "not a component", "components", components),
+                ("instrument_time", "no capability of the recipe", "its capabilities", abilities),
             )
-            for name in self.budget.stock
+            for name in getattr(self.budget, key)
             if name not in known
         ]
 
@@ -579,7 +591,9 @@ class Spec(Section):
     def allowance(self) -> Limits:
         """What it may use up."""
         b = self.budget
-        return Limits(experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock)
+        return Limits(
+            experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock, instrument_s=b.instrument_time
+        )
 
 
 def list_of(

@@ -3,7 +3,8 @@
 The lease in the database is the proof; this is the queue in front of it, so that nobody
 polls. The highest priority is served first, and waiting raises it: after `AGING_S` lab
 seconds by one level, so that nobody starves. Among equals it is the turn of the campaign
-that has had the least instrument time, then of whoever asked first. A holder may keep an
+that is due first, then of the one that has had the least instrument time, then of whoever
+asked first. A holder may keep an
 instrument over several steps (a thermostat while the measurement runs) and asks for it
 again without waiting.
 """
@@ -11,6 +12,7 @@ again without waiting.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +45,7 @@ class Turns:
         self.held: dict[str, str] = dict(held or {})
         self.now = now
         self.priority: dict[str, int] = {}  #: by campaign
+        self.due: dict[str, float] = {}  #: by campaign, as a time stamp
         self.used_s: dict[str, float] = {}  #: instrument time by campaign, lab seconds
         self.closed: dict[str, bool] = {}  #: instruments on hold; True: those who have begun there may come back
         self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
@@ -98,10 +101,11 @@ class Turns:
         self.closed = dict(instruments)
         self.serve()
 
-    def rank(self, entry: Waiting) -> tuple[float, float, float]:
+    def rank(self, entry: Waiting) -> tuple[float, float, float, float]:
         """The lower, the earlier."""
         level = self.priority.get(entry.campaign, 0) + (self.now() - entry.since) // AGING_S
-        return -level, self.used_s.get(entry.campaign, 0.0), entry.since
+        due, used_s = self.due.get(entry.campaign, math.inf), self.used_s.get(entry.campaign, 0.0)
+        return -level, due, used_s, entry.since
 
     def serve(self) -> None:
         """Give what is free to those whose turn it is."""

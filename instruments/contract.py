@@ -207,6 +207,13 @@ class Capability:
     destructive: bool = False
     typical_s: float = 60.0  #: usual duration, lab seconds
 
+    def expected_s(self, params: Mapping[str, Any]) -> float:
+        """How long it will take, lab seconds: as usual, or longer where its parameters ask for more time than that."""
+        fields = self.params_model.model_fields
+        extra = {name: f.json_schema_extra for name, f in fields.items() if isinstance(f.json_schema_extra, dict)}
+        asked = sum(float(params[name]) for name, more in extra.items() if more.get("unit") == "s" and name in params)
+        return max(self.typical_s, asked)
+
 
 class RunState(StrEnum):
     """What the device says of one of its runs."""

@@ -89,6 +89,7 @@ def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
                     spec=spec.json(),
                     seed=spec.campaign.seed,
                     priority=spec.campaign.priority,
+                    due_at=spec.campaign.due,
                     versions=wiring.versions(),
                     created_at=clock.now(),
                     created_by=wiring.actor(),
@@ -114,18 +115,30 @@ def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
     at = lab.clock().now()
     with lab.store.transaction() as tx:
         campaign = tx.get(db.Campaign, campaign_id)
-        if campaign.state not in UNFINISHED:
-            raise ConflictError(
-                f"{campaign_id} is {campaign.state}: {campaign.reason}."
-                f" To start its file again as a new campaign: labctl campaign run FILE --fresh"
-            )
+        refuse_ended(campaign)
         apply_wish(tx, campaign, wanted, at)
 
 
-def prioritise(lab: Lab, campaign_id: str, level: int) -> None:
-    """Serve a campaign earlier or later than others."""
+def refuse_ended(campaign: db.Campaign) -> None:
+    """Raise ConflictError for a campaign of which nothing can be wanted any more."""
+    if campaign.state not in UNFINISHED:
+        raise ConflictError(
+            f"{campaign.id} is {campaign.state}: {campaign.reason}."
+            f" To start its file again as a new campaign: labctl campaign run FILE --fresh"
+        )
+
+
+def reschedule(lab: Lab, campaign_id: str, **changes: Any) -> None:
+    """Serve a campaign earlier or later than others: its `priority`, or when it is due (`due_at`).
+
+    Raises
+    ------
+    ConflictError
+        The campaign has ended.
+    """
     with lab.store.transaction() as tx:
-        tx.move(db.Campaign, campaign_id, at=lab.clock().now(), actor=wiring.actor(), priority=level)
+        refuse_ended(tx.get(db.Campaign, campaign_id))
+        tx.move(db.Campaign, campaign_id, at=lab.clock().now(), actor=wiring.actor(), **changes)
 
 
 def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> None:

@@ -230,7 +230,7 @@ def show_campaign(
     show_wanted(row)
     total = f" of {row['budget']}" if row["budget"] else ""
     say(f"  experiments {row['done']} done, {row['lost']} lost{total}   seed {row['seed']}   by {row['created_by']}")
-    say(f"  lab time    {moment(row['created_at'])} to {moment(row['ended_at'] or '...')} UTC")
+    say(f"  lab time    {moment(row['created_at'])} to {moment(row['ended_at'] or '...')} UTC{urgency(row)}")
     best = next((e for e in experiments if e["sample"] == row["best_sample"]), None)
     if best is None:
         measured = any(e["value"] is not None for e in experiments)
@@ -246,6 +246,12 @@ def show_campaign(
     if row["origin"] == "simulated":
         say("  origin      SIMULATED: no real machine was involved")
     show_convergence(row, experiments)
+
+
+def urgency(row: Row) -> str:
+    """When it is due and with what priority, where somebody has said so."""
+    due = f"   due {moment(row['due_at'])} UTC" if row["due_at"] else ""
+    return due + (f"   priority {row['priority']}" if row["priority"] else "")
 
 
 def show_wanted(row: Row) -> None:

@@ -6,6 +6,7 @@ for as long as the holder's connection lives.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -114,7 +115,12 @@ class ServerLock:
         return row is not None and bool(row[0])
 
     def release(self) -> None:
+        """Let go at once: of a connection that ends the server learns a moment later."""
+        import psycopg
+
         if self._connection is not None:
+            with contextlib.suppress(psycopg.OperationalError):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
             self._connection = None
 

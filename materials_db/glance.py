@@ -66,6 +66,7 @@ def campaigns(path: Place) -> list[Row]:
     rows = ask(
         path,
         "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, c.ended_at, c.created_by, c.origin, c.seed, c.spec,"
+        " c.priority, c.due_at,"
         " count(e.id) AS experiments, count(CASE WHEN e.state = 'done' THEN 1 END) AS done,"
         " count(CASE WHEN e.state IN ('failed', 'aborted', 'held') THEN 1 END) AS lost"
         " FROM campaign c LEFT JOIN experiment e ON e.campaign_id = c.id GROUP BY c.id ORDER BY c.id",

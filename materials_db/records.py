@@ -76,7 +76,7 @@ class Campaign(Record):
     """A campaign file, frozen at launch, and where the campaign stands."""
 
     kind = "campaign"
-    mutable = frozenset({"state", "wanted", "reason", "ended_at", "abort", "priority"})
+    mutable = frozenset({"state", "wanted", "reason", "ended_at", "abort", "priority", "due_at"})
     name: str
     file_text: str
     file_sha256: str
@@ -92,7 +92,7 @@ class Campaign(Record):
     ended_at: AwareDatetime | None = None
     abort: bool = False  #: whether running jobs are to be broken off as well
     priority: int = 0  #: the higher, the earlier it is served
-    due_at: AwareDatetime | None = None
+    due_at: AwareDatetime | None = None  #: among equals the earlier is served first
 
 
 class Candidate(Record):

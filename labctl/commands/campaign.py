@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from labctl.options import CampaignArgument, Format, LabOption, OutputOption, da
 
 app = group("Launch campaigns, follow them, pause and resume them.")
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file.")]
+MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
 
 
@@ -84,8 +86,26 @@ def priority(
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
-    campaigning.prioritise(open_lab(lab), id, level)
+    campaigning.reschedule(open_lab(lab), id, priority=level)
     print(f"{id} has priority {level}")
+
+
+@app.command(epilog="Example: labctl campaign due C-0001 2026-12-24")
+def due(
+    campaign: CampaignArgument,
+    when: Annotated[
+        datetime,
+        typer.Argument(metavar="WHEN", formats=MOMENTS, help="Day, or moment, in UTC: 2026-12-24 or 2026-12-24T18:00."),
+    ],
+    lab: LabOption = None,
+) -> None:
+    """Say when a campaign is due: of those with the same priority the earlier is served first."""
+    from labctl import campaigning
+    from materials_db import glance
+
+    id = glance.resolve(database(lab), "C", campaign)
+    campaigning.reschedule(open_lab(lab), id, due_at=when.replace(tzinfo=UTC))
+    print(f"{id} is due {when:%Y-%m-%d %H:%M} UTC")
 
 
 def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from campaigns import shelf
+from campaigns.history import History
+from campaigns.optimizers.on_trays import OnTrays
+from campaigns.optimizers.random_search import RandomSearch
+from campaigns.plan import Plan
 from materials_db import records as db
 from materials_db.sql.store import SqlStore
 from materials_db.store import MaterialsStore
@@ -72,6 +76,51 @@ def test_a_campaign_ends_when_the_bottle_is_empty_and_says_so() -> None:
             assert ended.reason.startswith("stock of LiPF6: ")
             used = sum(i.weighed_mg for i in tx.find(db.Ingredient) if i.lot_id == shelf.bottles(tx)["LiPF6"].id)
             assert shelf.left_mg(tx)["LiPF6"] == pytest.approx(3000.0 - used, abs=0.1)
+        lab.close()
+
+    live(work())
+
+
+def test_a_campaign_ends_when_its_instrument_time_is_promised_and_what_it_took_is_settled() -> None:
+    async def work() -> None:
+        lab = VirtualLab()
+        limit = {"measure_conductivity": 3000.0}
+        id = await lab.carry_out(
+            campaign(budget={"experiments": 30, "instrument_time": limit}, optimizer={"name": "random"})
+        )
+        with lab.store.transaction() as tx:
+            ended = tx.get(db.Campaign, id)
+            jobs = tx.find(db.Job, capability="measure_conductivity", state=["done", "failed"])
+            assert ended.reason.startswith("instrument time for measure_conductivity: 0.")
+            seconds = {j.id: (j.ended_at - j.started_at).total_seconds() for j in jobs if j.ended_at and j.started_at}
+            took, repeats = sum(seconds.values()), sum(s for id, s in seconds.items() if id.endswith((".2", ".3")))
+            one = tx.find(db.Experiment)[0].plan["cost"]["instrument_s"]["measure_conductivity"]
+            assert took - repeats <= 3000.0 < took + one
+            history = History(id, Plan.of(ended).objective)
+            history.refresh(tx)
+            assert history.used.instrument_s["measure_conductivity"] == pytest.approx(took)
+        lab.close()
+
+    live(work())
+
+
+def test_of_a_tray_each_sample_takes_its_share_of_the_instrument_time() -> None:
+    async def work() -> None:
+        lab = VirtualLab(kind="alloy", optimizer=lambda plan: OnTrays(RandomSearch(), plan.shared))
+        spec = campaign(
+            "alloy/campaigns/hardness.toml",
+            budget={"experiments": 8, "instrument_time": {"solution_treat": 1e6}},
+            optimizer={"name": "random", "in_flight": 8},
+        )
+        id = await lab.carry_out(spec)
+        with lab.store.transaction() as tx:
+            history = History(id, Plan.of(tx.get(db.Campaign, id)).objective)
+            history.refresh(tx)
+            acts = {
+                j.tray: (j.ended_at - j.started_at).total_seconds()
+                for j in tx.find(db.Job, capability="solution_treat")
+            }
+            assert history.used.instrument_s["solution_treat"] == pytest.approx(sum(acts.values()))
         lab.close()
 
     live(work())

@@ -206,6 +206,16 @@ SCREENS = [
         "    'single-gp' cannot say how far away the best possible is; write model = \"mixture\"",
     ),
     (
+        [("seed = 1", "due = 2026-12-24\nseed = 1")],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('seed = 1')}  campaign.due = 2026-12-24\n"
+        "    a moment with its zone is needed, without quotes: due = 2026-12-24T18:00:00Z",
+    ),
+    (
+        [("experiments = 30", 'experiments = 30\ninstrument_time = { anneal = "3 h" }')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('experiments = 30') + 1}  budget.instrument_time.anneal\n"
+        "    'anneal' is no capability of the recipe; its capabilities: dose_and_mix, hold_temperature, measure_conductivity",
+    ),
+    (
         [("[budget]", "[budget")],
         f"LAB-0202: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}\n    not TOML: expected ']' at the end of a table declaration",
     ),
@@ -415,6 +425,8 @@ def test_the_examples_in_the_template_are_sound(tmp_path: Path) -> None:
 
 
 EXAMPLES = [
+    ("# due = ", "due = "),
+    ("# instrument_time = ", "instrument_time = "),
     ("# goal = ", "goal = "),
     ("# weight = ", "weight = "),
     ("# reference = ", "reference = "),

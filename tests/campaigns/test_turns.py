@@ -81,6 +81,14 @@ async def test_the_higher_priority_is_served_first() -> None:
     assert await served(turns, [("E-0", ""), *asks][1:], now, 60) == ["E-0", "E-2", "E-4", "E-1"]
 
 
+async def test_of_one_priority_the_campaign_that_is_due_first_is_served_first() -> None:
+    now = Ticking()
+    turns = Turns({"furnace-1": "E-0"}, now)
+    turns.due, turns.priority = {"C-2": 2000.0, "C-3": 1000.0}, {"C-4": 1}
+    asks = [("E-1", "C-1"), ("E-2", "C-2"), ("E-3", "C-3"), ("E-4", "C-4"), ("E-5", "C-3")]
+    assert await served(turns, asks, now, 60) == ["E-0", "E-4", "E-3", "E-5", "E-2"]
+
+
 async def test_campaigns_of_one_priority_share_an_instrument_however_much_one_of_them_asks() -> None:
     now = Ticking()
     turns = Turns({}, now)
