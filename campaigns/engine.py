@@ -75,6 +75,12 @@ class Engine(Protocol):
     async def take_over(self) -> None:
         """Carry on the campaigns and experiments of workers that are proven to be dead."""
 
+    async def find_lost(self) -> None:
+        """Begin again what this process has claimed and does not carry: the answer was lost with a connection.
+
+        Called every few seconds; takes up only what was missing the last time as well.
+        """
+
     async def under_way(self, prefix: str) -> list[str]:
         """Ids that begin so, of workflows that were begun and have not ended."""
 

@@ -16,7 +16,18 @@ from campaigns.engine import Json
 from campaigns.trays import Key, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock, WallClock
-from instruments.contract import Capability, Fault, Health, JobRequest, JobResult, JobState, JobStatus, Mode, SampleAt
+from instruments.contract import (
+    Capability,
+    Fault,
+    Health,
+    JobRequest,
+    JobResult,
+    JobState,
+    JobStatus,
+    Mode,
+    SampleAt,
+    machine,
+)
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -370,8 +381,16 @@ class Floor:
         if instrument not in self.ours or now < self._asked.get(instrument, 0.0) + SILENT_S:
             return
         self._asked[instrument] = now
-        if (await self.hosts[instrument].health()).mode is not Mode.OFFLINE:
-            await self.transact(tasks.release_own, instrument, self.clock.now())
+        health = await self.hosts[instrument].health()
+        if health.mode is not Mode.OFFLINE:
+            await self.transact(self._answers_again, instrument, health.identity)
+
+    def _answers_again(self, tx: Transaction, instrument: str, identity: str) -> None:
+        """Take it back, if it is the same machine."""
+        at, known = self.clock.now(), tx.get(db.Instrument, self.registered[instrument]).identity
+        tasks.release_own(tx, instrument, at)
+        if machine(identity) != machine(known):
+            tasks.hold(tx, instrument, f"another machine answers: {identity}, not {known}", at)
 
     @property
     def ours(self) -> set[str]:

@@ -55,6 +55,11 @@ class Mode(StrEnum):
     CALIBRATION_DUE = "calibration_due"
 
 
+def machine(identity: str) -> str:
+    """Maker, model and serial number of an identity; the firmware behind them may change (IEEE 488.2, 10.14)."""
+    return ",".join(part.strip() for part in identity.split(",")[:3])
+
+
 class Fault(StrEnum):
     """Why a job failed. A closed list: it decides what may be tried again."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from instruments.contract import Health, Mode
+from instruments.contract import Health, Mode, machine
 from labctl.errors import NoContactError, SwappedError
 from materials_db import records as db
 
 if TYPE_CHECKING:
     from instruments.host import Host
     from labctl.labfile import LabFile
+    from labctl.wiring import Lab
     from materials_db.store import Transaction
 
 ACTOR = "labctl"
@@ -28,11 +29,45 @@ async def reach(hosts: Mapping[str, Host]) -> dict[str, str]:
     NoContactError
         Naming every instrument that does not answer, and why.
     """
-    health = {name: await patient_health(host) for name, host in hosts.items()}
-    silent = {name: h.message for name, h in health.items() if h.mode is Mode.OFFLINE}
+    identities, silent = await ask_all(hosts)
     if silent:
         raise NoContactError(silent)
-    return {name: h.identity for name, h in health.items()}
+    return identities
+
+
+async def ask_all(hosts: Mapping[str, Host]) -> tuple[dict[str, str], dict[str, str]]:
+    """Identity of every instrument that answers, and what came instead from every other, by name."""
+    health = {name: await patient_health(host) for name, host in hosts.items()}
+    silent = {name: h.message for name, h in health.items() if h.mode is Mode.OFFLINE}
+    return {name: h.identity for name, h in health.items() if name not in silent}, silent
+
+
+def spared(tx: Transaction, lab: Lab, silent: Mapping[str, str]) -> dict[str, str]:
+    """Of silent instruments the newest row, where the lab can do without: it knows them, and another does their work.
+
+    Raises
+    ------
+    NoContactError
+        Naming every silent instrument without which work cannot begin.
+    """
+    rows = {name: known[0].id for name in silent if (known := registered_as(tx, lab.file, name))}
+    needed = {name: why for name, why in silent.items() if name not in rows or not twins(lab, name, silent)}
+    if needed:
+        raise NoContactError(needed)
+    return rows
+
+
+def registered_as(tx: Transaction, file: LabFile, name: str) -> list[db.Instrument]:
+    """The rows of an instrument, newest first."""
+    origin = "simulated" if file.lab.simulated else "measured"
+    return tx.find(db.Instrument, name=name, origin=origin, order="registered_at", newest_first=True)
+
+
+def twins(lab: Lab, name: str, silent: Container[str]) -> list[str]:
+    """Instruments at the same site that answer and can do all that this one can."""
+    able = {other: {c.name for c in found} for other, found in lab.capabilities().items()}
+    site = lab.file.site_of
+    return [o for o in able if o != name and o not in silent and site[o] == site[name] and able[name] <= able[o]]
 
 
 async def patient_health(host: Host) -> Health:
@@ -57,19 +92,13 @@ def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, a
 
 def check_identities(tx: Transaction, file: LabFile, identities: Mapping[str, str]) -> None:
     """See that under each name the machine answers that was registered. Raises SwappedError, naming all others."""
-    origin = "simulated" if file.lab.simulated else "measured"
     swapped = {}
     for name, identity in identities.items():
-        known = tx.find(db.Instrument, name=name, origin=origin, order="registered_at", newest_first=True)
+        known = registered_as(tx, file, name)
         if known and machine(identity) not in {machine(row.identity) for row in known}:
             swapped[name] = (known[0].identity, identity)
     if swapped:
         raise SwappedError(swapped)
-
-
-def machine(identity: str) -> str:
-    """Maker, model and serial number of an identity; the firmware behind them may change (IEEE 488.2, 10.14)."""
-    return ",".join(part.strip() for part in identity.split(",")[:3])
 
 
 def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str, at: datetime) -> str:

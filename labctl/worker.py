@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from campaigns.engine import Engine
     from campaigns.turns import Turns
     from instruments.clock import Clock
+    from instruments.host import Host
     from materials_db import records as db
     from materials_db.store import Transaction
 
@@ -119,9 +120,7 @@ class Worker:
         clock = await asyncio.to_thread(lab.clock)
         hosts = await asyncio.to_thread(lab.hosts, clock, host)
         try:
-            identities = await registration.reach(hosts)
-            with lab.store.transaction() as tx:
-                registered = registration.register(tx, lab.file, identities, at=clock.now())
+            registered = await register(lab, hosts, clock)
             crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered, host)
             engine = wiring.engine(lab, bench, host)
@@ -146,13 +145,13 @@ class Worker:
         self._control, due = control_lock(self.lab), 0.0
         self._in_control = not self.lab.on_server
         while not (self._stop.is_set() or engine.trouble) and await self._still_ours():
+            await bench.look()
             await self._seek_control(engine, bench)
             running = await bench.transact(running_campaigns)
             if self._in_control:
                 await self._adopt(engine, bench, running)
             if not (running or self.standing):
                 return
-            await bench.look()
             await asyncio.to_thread(self.lab.keep_machines)
             if (due := due - LOOK_S) <= 0:
                 await self._beat(engine, bench, me)
@@ -160,11 +159,13 @@ class Worker:
             await asyncio.sleep(LOOK_S)
 
     async def _beat(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
-        """A sign of life; and in control, whatever a worker that died in this moment has left.
+        """A sign of life, and what a server that went away has cost; in control, what a worker that just died has left.
 
         Asked once more, whether we are: a process may have been stopped since it looked.
         """
         await bench.transact(beat, me, self._in_control)
+        if self.lab.on_server:
+            await engine.find_lost()
         if self._in_control and self.lab.on_server and await asyncio.to_thread(self._control.keep):
             await engine.take_over()
 
@@ -209,6 +210,22 @@ class Worker:
             crashpoint.crashpoint("experiment adopted")
         await engine.submit("campaign", segment, id, [workflow for workflow, _ in flying])
         crashpoint.crashpoint("campaign adopted")
+
+
+async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[str, str]:
+    """The row of each instrument, by name. A silent one that can be spared is taken out until it answers."""
+    from campaigns import tasks
+
+    identities, silent = await registration.ask_all(hosts)
+    with lab.store.transaction() as tx:
+        rows = registration.spared(tx, lab, silent)
+        registered = registration.register(tx, lab.file, identities, at=clock.now())
+        for name, why in silent.items():
+            tasks.hold(tx, name, f"{tasks.SILENT}: {why}", clock.now())
+    for name, why in silent.items():
+        others = ", ".join(registration.twins(lab, name, silent))
+        print(f"warning: {name} does not answer ({why}); its work goes to {others}", file=sys.stderr, flush=True)
+    return {**registered, **rows}
 
 
 def log_to(lab: Lab) -> None:
@@ -396,11 +413,12 @@ def serve(folder: Path, host: str, on_ready: Callable[[list[str]], None]) -> Non
 
 
 async def preflight(lab: Lab) -> None:
-    """See that every instrument answers, before anything is written down."""
+    """See that every instrument that is needed answers, before anything is written down."""
     hosts = lab.hosts(lab.clock())
     try:
-        identities = await registration.reach(hosts)
+        identities, silent = await registration.ask_all(hosts)
         with lab.store.transaction() as tx:
+            registration.spared(tx, lab, silent)
             registration.check_identities(tx, lab.file, identities)
     finally:
         for host in hosts.values():

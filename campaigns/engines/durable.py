@@ -111,6 +111,8 @@ class DurableEngine:
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
         self.serializer = JsonSerializer()
+        self._carried: set[str] = set()  #: workflows that this process carries
+        self._missed: set[str] = set()  #: that it should carry by the record, and did not when we last looked
 
     async def open(self) -> None:
         """Migrate the engine's tables, recover what is pending, begin to work."""
@@ -149,9 +151,21 @@ class DurableEngine:
             if status.queue_name != self.control:
                 await DBOS.resume_workflow_async(status.workflow_id, queue_name=self.control)
 
+    async def find_lost(self) -> None:
+        mine = await DBOS.list_workflows_async(status=["PENDING"], executor_id=self.executor_id, load_input=False)
+        missing = {status.workflow_id: status.queue_name for status in mine if status.workflow_id not in self._carried}
+        for id in missing.keys() & self._missed:  # missed twice: no longer on its way into this process
+            await DBOS.resume_workflow_async(id, queue_name=missing[id])
+        self._missed = set(missing)
+
     def _register(self, name: str, workflow: Any) -> Any:
         async def run(*args: Json) -> Json:
-            return await workflow(DurableSteps(self), *args)
+            id = str(DBOS.workflow_id)
+            self._carried.add(id)
+            try:
+                return await workflow(DurableSteps(self), *args)
+            finally:
+                self._carried.discard(id)
 
         run.__name__ = run.__qualname__ = name
         return DBOS.workflow(name=name, max_recovery_attempts=None)(run)

@@ -195,6 +195,29 @@ def test_an_instrument_that_does_not_answer_is_taken_out_and_comes_back_by_itsel
     live(work())
 
 
+def test_another_machine_in_the_place_of_a_silent_one_is_not_worked_with() -> None:
+    async def work() -> None:
+        lab = virtual_lab(doser_2="doser-1")
+        bench = await lab.bench()
+        with lab.store.transaction() as tx:
+            tasks.hold(tx, "doser-1", f"{tasks.SILENT}: connection refused", lab.clock.now())
+
+        async def other() -> str:
+            return "Somebody,Espresso,7,1.0"
+
+        lab.hosts["doser-1"].driver.identity = other  # type: ignore[method-assign]
+        await lab.clock.sleep(3600)
+        await bench.look()
+        first, second = found(lab, db.Hold, order="id")
+        assert (first.state, second.state) == ("released", "active")
+        assert second.reason.startswith("another machine answers: Somebody,Espresso,7,1.0, not ")
+        await lab.clock.sleep(3600)
+        await bench.look()
+        assert found(lab, db.Hold, state="active") == [second]
+
+    live(work())
+
+
 def test_an_instrument_whose_jobs_keep_failing_is_taken_out() -> None:
     async def work() -> None:
         lab = virtual_lab(analyser_2="analyser-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,43 @@ async def test_a_host_answers_itself(tmp_path: Path) -> None:
 
     made = engine(SqlLedger(tmp_path / "lab.sqlite"), {"experiment": experiment, "job": job}, "bench")
     assert await live(made, "experiment", "E-1") == Ended(answer="fired")
+
+
+async def test_what_was_claimed_as_the_connection_broke_is_begun_again(tmp_path: Path) -> None:
+    """The claim is on record, its answer never came: nobody carries the workflow."""
+    sql = SqlLedger(tmp_path / "lab.sqlite")
+    begun: list[str] = []
+
+    async def job(_: Steps) -> Any:
+        begun.append("job")
+        return "fired"
+
+    async def long(_: Steps) -> Any:
+        begun.append("long")
+        await asyncio.Event().wait()
+
+    async def experiment(steps: Steps) -> Any:
+        return await steps.ask("nobody", "job", "E-1/fire")
+
+    made = engine(sql, {"experiment": experiment, "campaign": long, "job": job}, "bench")
+    await made.open()
+    await made.submit("campaign", "C-1#1")
+    await made.submit("experiment", "E-1")
+    await until(lambda: some(made.under_way("E-1/fire")))
+    with sqlite3.connect(tmp_path / "lab.sqlite") as connection:
+        connection.execute(
+            "UPDATE workflow_status SET status = 'PENDING', executor_id = 'bench', queue_name = 'host.bench'"
+            " WHERE workflow_uuid = 'E-1/fire'"
+        )
+    connection.close()
+    await until(lambda: some(looked_up(begun, "long")))
+    await made.find_lost()
+    assert begun == ["long"]
+    await made.find_lost()
+    assert await until(lambda: made.ended("E-1")) == Ended(answer="fired")
+    assert begun == ["long", "job"]
+    await made.close()
+
+
+async def looked_up(begun: list[str], name: str) -> list[str]:
+    return [name] if name in begun else []
