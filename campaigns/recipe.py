@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -311,7 +311,9 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
             message=f"{section.capability} does not measure {name!r}",
             key=f"recipe.steps[{i}].measures",
             value=shown(name),
-            hint=nearest(name, [q for c in offering(section, capabilities).values() for q in c.produces]),
+            hint=nearest(
+                name, in_full([q for c in offering(section, capabilities).values() for q in c.produces], spec)
+            ),
             code="LAB-0233",
         )
         for i, section in enumerate(spec.recipe.steps)
@@ -325,12 +327,18 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
             message=f"no step of the recipe measures {wanted!r}",
             key=key,
             value=shown(wanted),
-            hint=nearest(wanted, produced),
+            hint=nearest(wanted, in_full(produced, spec)),
             code="LAB-0233",
         )
         for key, wanted in spec.quantities
         if produced and not any(wanted == p or (p.endswith(".") and wanted.startswith(p)) for p in produced)
     ]
+
+
+def in_full(quantities: Iterable[str], spec: Spec) -> list[str]:
+    """Names of quantities; what is weighed of every component has one for each."""
+    components = tuple(spec.composition.components if spec.composition else ())
+    return [name for q in quantities for name in ([q + c for c in components] if q.endswith(".") else [q])]
 
 
 def unit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:

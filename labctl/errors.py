@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typer._click.exceptions import ClickException
+
     from campaigns.toml_file import FileFaults
 
 
@@ -164,6 +166,15 @@ def report(error: Exception) -> Report:
     return Report("LAB-0200", 2, str(error))
 
 
+def report_usage(error: ClickException) -> Report:
+    """A command line that cannot be understood."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    usage = tuple(context.get_usage().splitlines()) if context else ()
+    help_of = f"{context.command_path} -h" if context else "labctl -h"
+    return Report(UsageError.code, error.exit_code, said[:1].lower() + said[1:], usage, help_of)
+
+
 def report_faults(error: FileFaults) -> Report:
     """All faults of a file at once."""
     lines = []
@@ -188,17 +199,17 @@ def short_path(path: Path) -> str:
 
 def show(error: Exception) -> int:
     """Write the error to stderr in the shape that was asked for; the exit status."""
-    from typer._click.exceptions import ClickException
+    from typer._click.exceptions import ClickException, NoArgsIsHelpError
     from typer.exceptions import Abort, Exit
 
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, Abort):
         return 130
-    if isinstance(error, ClickException):
+    if isinstance(error, NoArgsIsHelpError):
         error.show()
         return error.exit_code
-    found = report(error)
+    found = report_usage(error) if isinstance(error, ClickException) else report(error)
     if wants_json(sys.argv):
         shown = {"code": found.code, "message": found.message, "where": list(found.where), "hint": found.hint}
         print(json.dumps({"schema": "labctl/v1", "error": shown}), file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.acceptance.test_kill import check_nothing_twice_nothing_lost
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
 EXPERIMENTS = 8
+GIVE_UP_S = 250  #: far more than any of it takes on a loaded machine
 
 
 @pytest.fixture
@@ -40,9 +42,27 @@ def lab(tmp_path: Path, url: str) -> Iterator[LabFolder]:
 
 
 def until(lab: LabFolder, process: subprocess.Popen[bytes], found: Callable[[], Any]) -> None:
-    """Look until it is so; the process must live meanwhile."""
+    """Look until it is so; the process must live meanwhile. What never comes is reported with how the lab stands."""
+    deadline = time.monotonic() + GIVE_UP_S
     while not found():
         assert process.poll() is None, (lab.folder / "worker.out").read_text()
+        assert time.monotonic() < deadline, how_it_stands(lab)
+
+
+def how_it_stands(lab: LabFolder) -> str:
+    """What a person would look at when nothing goes on."""
+    views = [lab(*words).stdout for words in (["worker", "list"], ["queue", "list"], ["experiment", "list"])]
+    return "\n".join([*views, (lab.folder / ".labctl" / "labctl.log").read_text(), engine_says(lab)])
+
+
+def engine_says(lab: LabFolder) -> str:
+    """Workflows that have not ended well."""
+    url = next(line for line in (lab.folder / "labctl.toml").read_text().splitlines() if line.startswith("database"))
+    with psycopg.connect(libpq(url.split('"')[1])) as connection:
+        rows = connection.execute(
+            "SELECT workflow_uuid, status, executor_id, queue_name FROM dbos.workflow_status WHERE status <> 'SUCCESS'"
+        )
+        return "\n".join(map(str, rows))
 
 
 def workers(lab: LabFolder) -> dict[str, dict[str, Any]]:

@@ -144,6 +144,32 @@ def test_a_sample_on_one_page() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "help_of"),
+    [
+        (["task", "done"], "missing argument 'TASK'", "labctl task done -h"),
+        (["campain", "list"], "no such command 'campain'. Did you mean 'campaign'?", "labctl -h"),
+        (["queue", "list", "--lob"], "no such option: --lob (Possible options: --all, --lab)", "labctl queue list -h"),
+        (
+            ["campaign", "due", "C-1", "tomorrow"],
+            "invalid value for 'WHEN': 'tomorrow' does not",
+            "labctl campaign due -h",
+        ),
+    ],
+)
+def test_a_command_that_cannot_be_understood_is_one_error_like_any_other(
+    words: list[str], message: str, help_of: str
+) -> None:
+    out, error = labctl(*words, code=2)
+    assert out == ""
+    first, usage, hint = error.splitlines()
+    assert first.startswith(f"error LAB-0101: {message}")
+    assert usage.startswith("  Usage: labctl ")
+    assert hint == f"  try: {help_of}"
+    _, error = labctl(*words, "-o", "json", code=2)
+    assert json.loads(error)["error"]["message"]
+
+
 def test_outside_of_a_lab_one_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (["campaign", "list"], ["queue", "list"], ["doctor"], ["campaign", "run", "x.toml"]):

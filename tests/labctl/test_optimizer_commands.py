@@ -456,7 +456,7 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--objective", "nothing"], "no column with numbers is named 'nothing'"), (["--minimise"], "No such option")],
+    [(["--objective", "nothing"], "no column with numbers is named 'nothing'"), (["--minimise"], "no such option")],
 )
 def test_columns_that_cannot_be_used(run: Any, words: list[str], said: str) -> None:
     screen = run("optimizer", "columns", "d.csv", *words)
