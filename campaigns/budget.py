@@ -36,9 +36,7 @@ class Cost:
 
     money: float = 0.0
     stock_mg: Mapping[str, float] = field(default_factory=dict)
-    instrument_s: Mapping[str, float] = field(
-        default_factory=dict
-    )  #: of limited capabilities, one place of a tray as its share
+    instrument_s: Mapping[str, float] = field(default_factory=dict)  #: where limited; of a tray its share
 
 
 def exhausted(limits: Limits, used: Used) -> str | None:

@@ -15,26 +15,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from campaigns import space as domain
 from campaigns.budget import Limits
-from campaigns.dataset import BLOCKS, STATE, Fractions, Layout, Wanted, read_dataset
+from campaigns.dataset import BLOCKS, STATE, Fractions, Layout, Wanted
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Earlier, Objective
-from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
+from campaigns.parameters import Parameter
 from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
 from campaigns.sections import Euros, Milligrams, Name, Seconds, Section, stored
-from campaigns.tables import MOST
 from campaigns.told import as_record, from_record, results_of
 from campaigns.toml_file import Fault, FileFaults, check, read, shown
 from campaigns.units import UnitError, known_unit, quantity
+from campaigns.varied import CandidatesSection, CategoricalSection, CompositionSection, ProcessSection, list_of
 from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
 from materials_db.errors import FormulaError
 from materials_db.formula import Formula
 
-OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
 OUTSIDE = ("botorch", "baybe")  #: optimizers of other libraries: objectives, nothing else
 CAMPAIGN_ID = r"C-\d{1,9}"
 TABLES = (".csv", ".tsv", ".txt")  #: endings of tables of results
@@ -57,145 +56,6 @@ class CampaignSection(Section):
         if given is not None and (not isinstance(given, datetime) or given.tzinfo is None):
             raise ValueError("a moment with its zone is needed, without quotes: due = 2026-12-24T18:00:00Z")
         return given
-
-
-class ComponentSection(Section):
-    """[composition.components.NAME]."""
-
-    formula: str | None = None
-    min: float = Field(0.0, ge=0, le=1)
-    max: float = Field(1.0, ge=0, le=1)
-    optional: bool = False
-
-    @field_validator("formula")
-    @classmethod
-    def _formula(cls, value: str | None) -> str | None:
-        if value is not None:
-            Formula.parse(value)
-        return value
-
-    @model_validator(mode="after")
-    def _order(self) -> ComponentSection:
-        if self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-
-class ConstraintSection(Section):
-    """[[composition.constraints]]."""
-
-    name: str = Field(min_length=1, max_length=200)
-    coefficients: dict[str, float] = Field(min_length=1)
-    min: float | None = None
-    max: float | None = None
-
-
-class CompositionSection(Section):
-    """[composition]."""
-
-    basis: Literal["mass", "mole"] = "mass"
-    step: float = Field(0.01, gt=0, le=1)
-    balance: str | None = None
-    max_present: int | None = Field(None, ge=1)
-    components: dict[Name, ComponentSection] = Field(min_length=1)
-    constraints: tuple[ConstraintSection, ...] = ()
-
-    def domain(self) -> domain.CompositionSpace:
-        """The compositions it allows. Raises SpaceError."""
-        return domain.CompositionSpace(
-            components=tuple(
-                domain.Component(
-                    name=name,
-                    formula=c.formula or name,
-                    low=domain.exact(c.min),
-                    high=domain.exact(c.max),
-                    optional=c.optional,
-                )
-                for name, c in self.components.items()
-            ),
-            basis=self.basis,
-            step=domain.exact(self.step),
-            balance=self.balance,
-            max_present=self.max_present,
-            constraints=tuple(
-                domain.LinearConstraint(
-                    name=c.name,
-                    coefficients={n: domain.exact(v) for n, v in c.coefficients.items()},
-                    low=None if c.min is None else domain.exact(c.min),
-                    high=None if c.max is None else domain.exact(c.max),
-                )
-                for c in self.constraints
-            ),
-        )
-
-
-class FloatSection(Section):
-    """[process.NAME] type = "float"."""
-
-    type: Literal["float"]
-    unit: str = ""
-    min: float
-    max: float
-    step: float | None = Field(None, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _quantities(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict) or (info.context and info.context.get("stored")):
-            return data
-        unit = known_unit(data["unit"]) if isinstance(data.get("unit"), str) else unit_of(data.get("min"))
-        read = {k: quantity(data[k], unit, difference=k == "step") for k in ("min", "max", "step") if k in data}
-        return {**data, "unit": unit, **read}
-
-    def domain(self, name: str) -> Parameter:
-        """As the optimizer knows it."""
-        return FloatParameter(name=name, low=self.min, high=self.max, unit=self.unit, step=self.step)
-
-
-class IntegerSection(Section):
-    """[process.NAME] type = "integer"."""
-
-    type: Literal["integer"]
-    unit: str = ""
-    min: int = Field(strict=True)
-    max: int = Field(strict=True)
-
-    def domain(self, name: str) -> Parameter:
-        """As the optimizer knows it."""
-        return IntegerParameter(name=name, low=self.min, high=self.max, unit=self.unit)
-
-
-class CategoricalSection(Section):
-    """[process.NAME] type = "categorical"."""
-
-    type: Literal["categorical"]
-    choices: tuple[str, ...] = Field(min_length=2)
-
-    def domain(self, name: str) -> Parameter:
-        """As the optimizer knows it."""
-        return CategoricalParameter(name=name, choices=self.choices)
-
-
-ProcessSection = Annotated[FloatSection | IntegerSection | CategoricalSection, Field(discriminator="type")]
-
-
-def unit_of(value: Any) -> str:
-    """The unit that a quantity is written in."""
-    text = str(value).strip().lstrip("+-0123456789.eE ") if isinstance(value, str) else ""
-    return known_unit(text) if text else ""
-
-
-class CandidatesSection(Section):
-    """[candidates]: a finite list instead of a space."""
-
-    file: str = ""
-    columns: dict[str, str] = {}  #: component or parameter -> column, where they differ
-    counts: Any = ()  #: the list itself, once read: whole dispenser steps, a row per candidate
-    settings: Any = ()  #: and process settings: values, or indices of choices
-
-    @field_serializer("counts", "settings", when_used="json")
-    def _as_lists(self, value: Any) -> Any:
-        return [[int(x) if x == int(x) else float(x) for x in row] for row in value]
 
 
 class DataSection(Section):
@@ -594,25 +454,6 @@ class Spec(Section):
         return Limits(
             experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock, instrument_s=b.instrument_time
         )
-
-
-def list_of(
-    path: Path, layout: Layout, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
-) -> Pool:
-    """The candidates that a table lists, each once; all must be weighable. Raises FileFaults."""
-    import numpy as np
-
-    table = read_dataset(path, layout, Wanted(composition=composition, process=process, blanks=False))
-    names, steps = (composition.names, composition.steps) if composition else ((), 1)
-    scaled = table.shares * steps
-    near = np.round(scaled)
-    on_grid = (np.abs(near - scaled) <= OFF_GRID).all(axis=1)
-    pool = Pool(names, steps, process, np.where(on_grid[:, None], near, scaled), table.settings)
-    space = domain.Space(composition=composition, process=process)
-    if bad := space.pool_problems(pool, most=MOST):
-        faults = [Fault(message=problem, line=int(table.lines[row]), code="LAB-0210") for row, problem in bad]
-        raise FileFaults(path, faults)
-    return pool.rows(pool.first)
 
 
 def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:

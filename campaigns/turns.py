@@ -4,9 +4,8 @@ The lease in the database is the proof; this is the queue in front of it, so tha
 polls. The highest priority is served first, and waiting raises it: after `AGING_S` lab
 seconds by one level, so that nobody starves. Among equals it is the turn of the campaign
 that is due first, then of the one that has had the least instrument time, then of whoever
-asked first. A holder may keep an
-instrument over several steps (a thermostat while the measurement runs) and asks for it
-again without waiting.
+asked first. A holder may keep an instrument over several steps (a thermostat while the
+measurement runs) and asks for it again without waiting.
 """
 
 from __future__ import annotations

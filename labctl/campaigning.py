@@ -93,7 +93,7 @@ def create_or_find(lab: Lab, path: Path, *, fresh: bool = False) -> str:
                     versions=wiring.versions(),
                     created_at=clock.now(),
                     created_by=wiring.actor(),
-                    origin="simulated" if lab.file.lab.simulated else "measured",
+                    origin=lab.file.origin,
                     state="running",
                 ),
                 at=clock.now(),
@@ -159,6 +159,8 @@ def in_words(spec: Spec) -> str:
     limits = [f"{spec.budget.experiments} experiments"] if spec.budget.experiments else []
     limits += [f"{spec.budget.time / 3600:g} h of lab time"] if spec.budget.time else []
     limits += [f"{spec.budget.money:g} EUR"] if spec.budget.money else []
+    limits += [f"{mg / 1000:g} g of {name}" for name, mg in spec.budget.stock.items()]
+    limits += [f"{s / 3600:g} h of {name}" for name, s in spec.budget.instrument_time.items()]
     tray = spec.optimizer.tray
     pace = f"in trays of {tray.size}" if tray else f"{spec.optimizer.in_flight} at a time"
     return f"{Merit.of(spec.json()).words} over {varied}; at most {' or '.join(limits)}, {pace}"

@@ -222,6 +222,11 @@ class LabFile(Section):
         ]
 
     @property
+    def origin(self) -> Literal["measured", "simulated"]:
+        """Where all that its instruments yield comes from."""
+        return "simulated" if self.lab.simulated else "measured"
+
+    @property
     def formulas(self) -> dict[str, str]:
         """What is in each bottle, by the bottle's name."""
         return {name: bottle.formula for name, bottle in self.stock.items()}

@@ -59,8 +59,7 @@ def spared(tx: Transaction, lab: Lab, silent: Mapping[str, str]) -> dict[str, st
 
 def registered_as(tx: Transaction, file: LabFile, name: str) -> list[db.Instrument]:
     """The rows of an instrument, newest first."""
-    origin = "simulated" if file.lab.simulated else "measured"
-    return tx.find(db.Instrument, name=name, origin=origin, order="registered_at", newest_first=True)
+    return tx.find(db.Instrument, name=name, origin=file.origin, order="registered_at", newest_first=True)
 
 
 def twins(lab: Lab, name: str, silent: Container[str]) -> list[str]:
@@ -106,8 +105,7 @@ def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str
     from instruments import registry
 
     driver = file.instruments[name].driver
-    origin = "simulated" if file.lab.simulated else "measured"
-    digest = hashlib.sha256("\n".join((driver, identity, file.site_of[name], origin)).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join((driver, identity, file.site_of[name], file.origin)).encode()).hexdigest()[:8]
     id = f"{name}@{digest}"
     if not tx.find(db.Instrument, id=id):
         verified = registry.driver_class(driver).verified_on_hardware
@@ -119,7 +117,7 @@ def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str
             site=file.site_of[name],
             verified_on_hardware=verified,
             registered_at=at,
-            origin=origin,
+            origin=file.origin,
         )
         tx.add(row, at=at, actor=ACTOR)
     return id
@@ -145,7 +143,7 @@ def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_
             u_relative=calibration.u_relative,
             valid_from=calibration.valid_from,
             valid_to=calibration.valid_to,
-            origin="simulated" if file.lab.simulated else "measured",
+            origin=file.origin,
         )
         tx.add(row, at=at, actor=ACTOR)
 
@@ -165,6 +163,6 @@ def register_stock(tx: Transaction, file: LabFile, at: datetime) -> None:
             amount_mg=bottle.amount_mg,
             price_per_g=bottle.price_per_g,
             received_at=at,
-            origin="simulated" if file.lab.simulated else "measured",
+            origin=file.origin,
         )
         tx.add(row, at=at, actor=ACTOR)

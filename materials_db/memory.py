@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -36,13 +36,11 @@ class MemoryStore:
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:
-        with self.lock:
+        with self.lock, ExitStack() as unless_done:
             tx = MemoryTransaction(self)
-            try:
-                yield tx
-            except BaseException:  # whatever ends the block, nothing of it stays
-                tx.undo()
-                raise
+            unless_done.callback(tx.undo)
+            yield tx
+            unless_done.pop_all()
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -111,7 +112,7 @@ class DurableEngine:
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
         self.serializer = JsonSerializer()
-        self._carried: set[str] = set()  #: workflows that this process carries
+        self._carried: Counter[str] = Counter()  #: how often this process carries each workflow
         self._missed: set[str] = set()  #: that it should carry by the record, and did not when we last looked
 
     async def open(self) -> None:
@@ -161,11 +162,12 @@ class DurableEngine:
     def _register(self, name: str, workflow: Any) -> Any:
         async def run(*args: Json) -> Json:
             id = str(DBOS.workflow_id)
-            self._carried.add(id)
+            self._carried[id] += 1  # more than once for a moment, where an earlier try has not noticed yet
             try:
                 return await workflow(DurableSteps(self), *args)
             finally:
-                self._carried.discard(id)
+                self._carried[id] -= 1
+                self._carried += Counter()  # forget those at none
 
         run.__name__ = run.__qualname__ = name
         return DBOS.workflow(name=name, max_recovery_attempts=None)(run)

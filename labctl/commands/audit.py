@@ -27,7 +27,7 @@ def list_(
     output: OutputOption = Format.table,
 ) -> None:
     """Lines of the log, oldest first."""
-    from labctl.display import EVENTS
+    from labctl.columns import EVENTS
     from labctl.emit import emit
 
     with open_lab(lab).store.transaction() as tx:

@@ -123,7 +123,7 @@ def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:
 @app.command("list", epilog="Example: labctl campaign list -o json")
 def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """All campaigns."""
-    from labctl.display import CAMPAIGNS
+    from labctl.columns import CAMPAIGNS
     from labctl.emit import emit
     from materials_db import glance
 
@@ -133,7 +133,8 @@ def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
 @app.command(epilog="Example: labctl campaign show last")
 def show(campaign: CampaignArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """One campaign: state, best so far, budget, and how it converges."""
-    from labctl.display import CAMPAIGNS, show_campaign
+    from labctl.columns import CAMPAIGNS
+    from labctl.display import show_campaign
     from labctl.emit import emit
     from materials_db import glance
 

@@ -28,7 +28,7 @@ def list_(
     top: TopOption = None, campaign: CampaignOption = None, lab: LabOption = None, output: OutputOption = Format.table
 ) -> None:
     """Candidates that were measured, best first."""
-    from labctl.display import candidate_columns
+    from labctl.columns import candidate_columns
     from labctl.emit import emit
 
     rows = found(lab, campaign, top)
@@ -43,7 +43,7 @@ def export(
     lab: LabOption = None,
 ) -> None:
     """Candidates with every component in a column of its own, for other programs."""
-    from labctl.display import export_columns, export_rows
+    from labctl.columns import export_columns, export_rows
     from labctl.emit import emit
 
     rows = export_rows(found(lab, campaign, top))

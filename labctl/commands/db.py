@@ -15,7 +15,7 @@ app = group("The database: is it sound; move it to a server.")
 def check(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """Check the log's chain, every link between rows, and every raw file."""
     from labctl import moving
-    from labctl.display import FINDINGS
+    from labctl.columns import FINDINGS
     from labctl.emit import emit
 
     rows = moving.check(open_lab(lab))

@@ -13,7 +13,7 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 def doctor(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """Check this lab and say what to do about what is wrong. Changes nothing."""
     from labctl.checking import examine
-    from labctl.display import FINDINGS
+    from labctl.columns import FINDINGS
     from labctl.emit import emit
     from labctl.options import lab_folder
 

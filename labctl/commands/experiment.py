@@ -25,7 +25,7 @@ def list_(
     output: OutputOption = Format.table,
 ) -> None:
     """Experiments in order."""
-    from labctl.display import EXPERIMENTS
+    from labctl.columns import EXPERIMENTS
     from labctl.emit import emit
     from materials_db import glance
 

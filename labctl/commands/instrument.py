@@ -15,7 +15,8 @@ InstrumentArgument = Annotated[str, typer.Argument(metavar="NAME", help="As in l
 @app.command("list", epilog="Example: labctl instrument list")
 def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """Instruments, what each can do, and whether its driver has ever met the real machine."""
-    from labctl.display import INSTRUMENTS, instrument_rows
+    from labctl.columns import INSTRUMENTS
+    from labctl.display import instrument_rows
     from labctl.emit import emit
 
     emit(instrument_rows(open_lab(lab)), INSTRUMENTS, output, kind="instruments", id="name")
@@ -25,7 +26,8 @@ def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
 def show(name: InstrumentArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """One instrument: capabilities with units and hard limits, and whether it answers now."""
     from labctl.checking import instrument_details
-    from labctl.display import INSTRUMENTS, show_instrument
+    from labctl.columns import INSTRUMENTS
+    from labctl.display import show_instrument
     from labctl.emit import emit
 
     row = instrument_details(open_lab(lab), name)
@@ -72,7 +74,7 @@ def drivers(output: OutputOption = Format.table) -> None:
     from dataclasses import asdict
 
     from instruments.registry import list_drivers
-    from labctl.display import DRIVERS
+    from labctl.columns import DRIVERS
     from labctl.emit import emit
 
     emit([asdict(driver) for driver in list_drivers()], DRIVERS, output, kind="drivers", id="name")
@@ -87,7 +89,7 @@ def test(
 ) -> None:
     """Hold an instrument to the promises that every driver keeps. It runs real jobs."""
     from labctl.checking import test_instrument
-    from labctl.display import PROMISES
+    from labctl.columns import PROMISES
     from labctl.emit import emit
 
     promises = test_instrument(open_lab(lab), name, yes=yes)

@@ -25,7 +25,7 @@ def list_(
     output: OutputOption = Format.table,
 ) -> None:
     """Measured values."""
-    from labctl.display import MEASUREMENTS
+    from labctl.columns import MEASUREMENTS
     from labctl.emit import emit
     from materials_db import glance
 

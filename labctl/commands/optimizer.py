@@ -43,7 +43,8 @@ def suggest(
     output: OutputOption = Format.table,
 ) -> None:
     """What to make next, from a campaign file and a table of results. Needs no lab and keeps nothing."""
-    from labctl.display import show_quality, suggestion_columns, suggestion_rows
+    from labctl.columns import suggestion_columns, suggestion_rows
+    from labctl.display import show_quality
     from labctl.emit import emit
     from labctl.explaining import plain_outlook
     from labctl.suggesting import suggest as ask
@@ -78,7 +79,8 @@ def replay(
 ) -> None:
     """Say how fast this optimizer would have found the best in data that you already have."""
     from labctl import replaying
-    from labctl.display import FRONT_REPLAYS, REPLAYS, censored, show_quality, show_replay
+    from labctl.columns import FRONT_REPLAYS, REPLAYS
+    from labctl.display import censored, show_quality, show_replay
     from labctl.emit import emit
 
     asked = replaying.Asked(
@@ -118,7 +120,8 @@ def explain(
 ) -> None:
     """Say why a candidate was proposed: prediction, doubt, gain, neighbours, limits, what matters."""
     from labctl import explaining
-    from labctl.display import EXPLANATIONS, show_explanation
+    from labctl.columns import EXPLANATIONS
+    from labctl.display import show_explanation
     from labctl.emit import emit
     from labctl.replaying import plottable
 

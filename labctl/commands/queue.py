@@ -25,7 +25,7 @@ def list_(
     ] = False,
 ) -> None:
     """Jobs that run or wait, and why."""
-    from labctl.display import QUEUE
+    from labctl.columns import QUEUE
     from labctl.emit import emit
     from materials_db import glance
 

@@ -14,7 +14,7 @@ app = group("The objects that exist: composition, jobs, measurements.")
 @app.command("list", epilog="Example: labctl sample list")
 def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """All samples."""
-    from labctl.display import SAMPLES
+    from labctl.columns import SAMPLES
     from labctl.emit import emit
     from materials_db import glance
 
@@ -28,7 +28,8 @@ def show(
     output: OutputOption = Format.table,
 ) -> None:
     """One sample: what it is made of, what was done to it, what was measured."""
-    from labctl.display import SAMPLES, show_sample
+    from labctl.columns import SAMPLES
+    from labctl.display import show_sample
     from labctl.emit import emit
     from materials_db import glance
 

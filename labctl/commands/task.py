@@ -25,7 +25,7 @@ def list_(
     all_: Annotated[bool, typer.Option("--all", help="Answered ones too.")] = False,
 ) -> None:
     """Open tasks, oldest first."""
-    from labctl.display import TASKS
+    from labctl.columns import TASKS
     from labctl.emit import emit
     from materials_db import glance
 
@@ -35,7 +35,8 @@ def list_(
 @app.command(epilog="Example: labctl task show T-00001")
 def show(task: TaskArgument, lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """One task: what to do, what to look at, what to type."""
-    from labctl.display import TASKS, show_task
+    from labctl.columns import TASKS
+    from labctl.display import show_task
     from labctl.emit import emit
     from materials_db import glance
 

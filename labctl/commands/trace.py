@@ -18,7 +18,8 @@ def trace(
     output: OutputOption = Format.table,
 ) -> None:
     """The whole line behind a sample: measurement, raw file, job, instrument, calibration, lot, proposal, campaign."""
-    from labctl.display import TRACES, show_trace
+    from labctl.columns import TRACES
+    from labctl.display import show_trace
     from labctl.emit import emit
     from materials_db import glance
     from materials_db.trace import trace as follow

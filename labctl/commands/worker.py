@@ -28,7 +28,7 @@ def run(
 def list_(lab: LabOption = None, output: OutputOption = Format.table) -> None:
     """Every host: who drives it, whether it lives, and what it holds."""
     from labctl import fleet
-    from labctl.display import WORKERS
+    from labctl.columns import WORKERS
     from labctl.emit import emit
 
     emit(fleet.rows(open_lab(lab)), WORKERS, output, kind="workers", id="host")

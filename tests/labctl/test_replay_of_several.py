@@ -10,7 +10,8 @@ import pytest
 
 from campaigns.pareto import volume
 from campaigns.replay import Front, Run, figures, merit
-from labctl.display import FRONT_REPLAYS, censored
+from labctl.columns import FRONT_REPLAYS
+from labctl.display import censored
 from labctl.replaying import Asked, Replayed, read_known, replay_table
 
 CAMPAIGN = """

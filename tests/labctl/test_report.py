@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import labctl
-from labctl.display import export_rows
+from labctl.columns import export_rows
 from labctl.report.data import gather
 from labctl.report.html import render, write_report
 from labctl.report.terminal import convergence

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from labctl import wiring
-from labctl.display import candidate_columns, export_rows, show_campaign
+from labctl.columns import candidate_columns, export_rows
+from labctl.display import show_campaign
 from labctl.errors import report_faults
 from labctl.initialise import initialise
 from labctl.report.data import gather
