@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl import wiring
+from labctl import registration, wiring
 from labctl.errors import UsageError
 from labctl.labfile import MAIN
 from materials_db.looking import there
@@ -133,16 +133,11 @@ def instruments(lab: Lab) -> list[Row]:
         return [finding("instruments", "ok", "in the hands of the worker: labctl queue list")]
     rows = []
     for name, health in asyncio.run(ask_all(lab)).items():
-        wrong = health.mode.value in ("offline", "fault")
-        said = health.identity or health.message
-        rows.append(
-            finding(
-                name,
-                "wrong" if wrong else "ok",
-                f"{health.mode.value}: {said}",
-                "check power and cable" if wrong else "",
-            )
-        )
+        todo = "check power and cable" if health.mode.value in ("offline", "fault") else ""
+        if registration.out_of_place(lab.file, health.identity):
+            todo = "a simulation in a lab of real machines: give the real one's address"
+        said = f"{health.mode.value}: {health.identity or health.message}"
+        rows.append(finding(name, "wrong" if todo else "ok", said, todo))
     return rows
 
 

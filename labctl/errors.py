@@ -6,6 +6,7 @@ LabError
 ├── ExistsError       2   would write over something
 ├── NoContactError    5   instruments do not answer
 ├── SwappedError      5   other machines answer than were registered
+├── SimulationError   5   a simulated machine answers in a lab of real ones
 └── StoppedError    130   Ctrl-C, twice
 """
 
@@ -94,6 +95,21 @@ class SwappedError(LabError):
             f"{names}: another machine answers than the one on record; nothing was started",
             where=tuple(f"{name}: {now!r} answers, {was!r} is on record" for name, (was, now) in swapped.items()),
             hint="see to the cables; where it was exchanged on purpose, give it a new name in labctl.toml",
+        )
+
+
+class SimulationError(LabError):
+    """A simulated machine answers in a lab of real ones."""
+
+    code = "LAB-0504"
+    exit_status = 5
+
+    def __init__(self, simulated: Mapping[str, str]) -> None:
+        names = ", ".join(simulated)
+        super().__init__(
+            f"{names}: a simulation answers, and its values would count as measured; nothing was started",
+            where=tuple(f"{name}: {identity!r}" for name, identity in simulated.items()),
+            hint="give the real machine's address in labctl.toml, or write simulated = true",
         )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from instruments.contract import Health, Mode, machine
-from labctl.errors import NoContactError, SwappedError
+from labctl.errors import NoContactError, SimulationError, SwappedError
 from materials_db import records as db
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from materials_db.store import Transaction
 
 ACTOR = "labctl"
+SIMULATION = "labctl simulation,"  #: how the identity of a simulated machine begins
 TRIES = 3  #: questions to an instrument before it counts as silent
 
 
@@ -90,7 +91,15 @@ def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, a
 
 
 def check_identities(tx: Transaction, file: LabFile, identities: Mapping[str, str]) -> None:
-    """See that under each name the machine answers that was registered. Raises SwappedError, naming all others."""
+    """See that under each name the machine answers that was registered, and in a lab of real machines no simulated one.
+
+    Raises
+    ------
+    SimulationError, SwappedError
+        Naming all others.
+    """
+    if simulated := {name: i for name, i in identities.items() if out_of_place(file, i)}:
+        raise SimulationError(simulated)
     swapped = {}
     for name, identity in identities.items():
         known = registered_as(tx, file, name)
@@ -98,6 +107,11 @@ def check_identities(tx: Transaction, file: LabFile, identities: Mapping[str, st
             swapped[name] = (known[0].identity, identity)
     if swapped:
         raise SwappedError(swapped)
+
+
+def out_of_place(file: LabFile, identity: str) -> bool:
+    """Whether a simulated machine answers in a lab of real ones."""
+    return identity.startswith(SIMULATION) and not file.lab.simulated
 
 
 def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str, at: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from instruments.sim.control import running
 from tests.acceptance.lab import LABCTL, LabFolder
 
 Behaviour = Callable[[socket.socket], None]
@@ -106,6 +108,26 @@ def test_machines_that_misbehave_start_nothing(tmp_path: Path, behaviour: Behavi
 
 def test_nobody_listens(tmp_path: Path) -> None:
     check(real_lab(tmp_path / "lab", closed_port()), "connection refused")
+
+
+def test_a_simulation_is_no_machine_of_a_real_lab(tmp_path: Path) -> None:
+    """Its values would count as measured."""
+    simulated = LabFolder.make(tmp_path / "simulated", experiments=1)
+    simulated("campaign", "run", "campaigns/conductivity.toml")
+    lab = real_lab(tmp_path / "lab", closed_port())
+    path = lab.folder / "labctl.toml"
+    text = path.read_text()
+    machines_there = running(simulated.folder / ".labctl" / "simulator")
+    assert machines_there is not None
+    for name, address in machines_there.addresses.items():
+        head, tail = text.split(f"[instruments.{name}]\n")
+        text = f"{head}[instruments.{name}]\n" + re.sub(r"tcp://[0-9.:]+", address, tail, count=1)
+    path.write_text(text)
+    refused = lab("campaign", "run", "campaigns/conductivity.toml", check=5)
+    assert "error LAB-0504: doser-1, thermostat-1, analyser-1: a simulation answers" in refused.stderr
+    assert lab.json("campaign", "list") == []
+    assert lab("doctor", check=1).stdout.count("a simulation in a lab of real machines") == 3
+    simulated.close()
 
 
 def test_a_real_machine_is_not_tested_without_a_yes(tmp_path: Path) -> None:
