@@ -15,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-scale bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -82,6 +82,10 @@ bench-floor: $(VENV)/.dev
 
 bench-memory: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_memory
+
+# A quarter of an hour for all; one part: make bench-scale PART=flat
+bench-scale: $(VENV)/.dev  ## full databases, a thousand waiting jobs, fleets, the cost of the ten-thousandth experiment
+	@$(BIN)/python -m benchmarks.bench_scale $(PART)
 
 bench-best: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_best

@@ -27,6 +27,13 @@ from labctl.initialise import initialise
 
 def make_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimizer: str = "random") -> Path:
     """A lab whose machines take no time; the campaign file."""
+    path = write_lab(folder, experiments, in_flight, sync, optimizer)
+    start_machines(folder)
+    return path
+
+
+def write_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimizer: str = "random") -> Path:
+    """The files of such a lab; the campaign file."""
     initialise(folder)
     file = folder / "labctl.toml"
     file.write_text(
@@ -44,9 +51,21 @@ def make_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimize
         .replace("in_flight = 3 ", f"in_flight = {in_flight} ")
     )
     path.write_text(text.replace('name = "bayesian" ', f'name = "{optimizer}" ').replace("max = 0.20", "max = 0.10"))
-    devices = {name: s.driver for name, s in wiring.open_lab(folder).file.instruments.items()}
-    ensure_running(folder / ".labctl" / "simulator", devices=devices, speed=1.0, seed=1, durations=0.0, fast=True)
     return path
+
+
+def start_machines(folder: Path, idle_minutes: float = 10.0) -> None:
+    """All machines of the lab file, without durations."""
+    devices = {name: s.driver for name, s in wiring.open_lab(folder).file.instruments.items()}
+    ensure_running(
+        folder / ".labctl" / "simulator",
+        devices=devices,
+        speed=1.0,
+        seed=1,
+        durations=0.0,
+        fast=True,
+        idle_minutes=idle_minutes,
+    )
 
 
 def run(folder: Path, path: Path) -> None:
