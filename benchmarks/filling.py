@@ -9,6 +9,7 @@ themselves, which nothing reads at a restart. The hashes of the copied log lines
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -73,7 +74,7 @@ def raise_counters(connection: sa.Connection) -> None:
 
 def fill_journal(path: Path, copies: int) -> None:
     """The jobs that an instrument's host remembers."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(job)")]
         asked = [f"replace(replace({c}, 'E-0', 'E-' || k), 'S-0', 'S-' || k)" for c in columns]
         asked = [c if name != "released" else "released" for c, name in zip(asked, columns, strict=True)]
@@ -81,4 +82,3 @@ def fill_journal(path: Path, copies: int) -> None:
         connection.execute(
             f"{numbers} INSERT INTO job ({', '.join(columns)}) SELECT {', '.join(asked)} FROM job CROSS JOIN copies"
         )
-    connection.close()

@@ -193,9 +193,11 @@ class Bench:
 
     def _near_enough(self, campaign_id: str, plan: Plan, history: History) -> tuple[str, str] | None:
         """State and reason to end with once the best possible is hardly better, None to go on."""
-        optimizer, known = self._optimizer(campaign_id, plan), history.known
-        enough = sum(o.value is not None for o in known) >= FEWEST_TO_STOP
-        if plan.within is None or not enough or not isinstance(optimizer, Foresees):
+        optimizer = self._optimizer(campaign_id, plan)
+        if plan.within is None or not isinstance(optimizer, Foresees):
+            return None
+        known = history.known
+        if sum(o.value is not None for o in known) < FEWEST_TO_STOP:
             return None
         outlook = optimizer.outlook(plan.space, plan.objective, known, plan.seed)
         reason = budget.near_enough(plan.within, plan.probability, outlook, plan.objective.unit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
+from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
 from campaigns.budget import Cost, Used, add, settle
@@ -23,7 +24,8 @@ FINAL = ("done", "failed", "aborted")
 
 def candidate_of(record: db.Candidate) -> Candidate:
     """The candidate as the optimizer knows it."""
-    return Candidate({name: share(f) for name, f in record.fractions.items()}, record.process)
+    fractions = {intern(name): share(f) for name, f in record.fractions.items()}
+    return Candidate(fractions, {intern(name): value for name, value in record.process.items()})
 
 
 @lru_cache(maxsize=4096)
@@ -50,6 +52,7 @@ class History:
     seen: int = 0  #: highest experiment number read
     digests: dict[int, str] = field(default_factory=dict)  #: of each observation
     until: datetime | None = None  #: what ended later is left aside
+    _plain: dict[int, Observation] = field(default_factory=dict)  #: without their blocks
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -103,10 +106,15 @@ class History:
 
         A block that all of them share explains nothing: it is left out.
         """
-        found = [self.observations[n] for n in sorted(self.observations)]
-        if len({o.block for o in found} - {None}) != 1:
-            return found
-        return [replace(o, block=None) for o in found]
+        blocks = {o.block for o in self.observations.values()} - {None}
+        found = self._without_block() if len(blocks) == 1 else self.observations
+        return [found[n] for n in sorted(found)]
+
+    def _without_block(self) -> dict[int, Observation]:
+        """Each made once, as a long history is asked for often."""
+        for number in self.observations.keys() - self._plain.keys():
+            self._plain[number] = replace(self.observations[number], block=None)
+        return self._plain
 
     @property
     def digest(self) -> str:
@@ -163,9 +171,9 @@ def observe(
         candidate=candidate,
         value=deciding.value if deciding else None,
         u=deciding.u if deciding else None,
-        actual={c.component: c.fraction for c in weighed},
+        actual={intern(c.component): c.fraction for c in weighed},
         others=found,
-        block=block_of(tx, sample_id, plan, good.values()),
+        block=intern(block) if (block := block_of(tx, sample_id, plan, good.values())) else None,
     )
 
 

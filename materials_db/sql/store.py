@@ -142,7 +142,7 @@ def prepare_sqlite(connection: Any, *, full_sync: bool) -> None:
     cursor.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA cache_size=-512")  # KiB for each of some thirty connections
+    cursor.execute("PRAGMA cache_size=-256")  # KiB for each of some thirty connections
     cursor.close()
     if sqlite3.sqlite_version_info < (3, 42):
         connection.create_function("unixepoch", -1, unixepoch)

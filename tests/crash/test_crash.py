@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_killed_at_a_point_that_few_campaigns_pass(tmp_path: Path, point: str, s
 def test_killed_while_adopting_the_experiments_of_a_workflow_that_broke_down(tmp_path: Path) -> None:
     lab = CrashLab.make(tmp_path / "lab", QUICK)
     assert At("experiment begun").strike(lab)
-    with sqlite3.connect(lab.folder / ".labctl" / "lab.sqlite") as database:
+    with closing(sqlite3.connect(lab.folder / ".labctl" / "lab.sqlite")) as database, database:
         database.execute("UPDATE workflow_status SET status='CANCELLED' WHERE workflow_uuid LIKE 'C-0001#%'")
     assert At("experiment adopted").strike(lab)
     assert lab.finish() == ""

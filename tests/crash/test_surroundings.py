@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def test_a_clock_that_jumps_changes_no_order(tmp_path: Path, hours: int) -> None
 
 def shift(memory: Path, by: timedelta) -> None:
     """Move the machines' clock, and with it all that they remember."""
-    with sqlite3.connect(memory) as database:
+    with closing(sqlite3.connect(memory)) as database, database:
         for table, column in (("run", "started"), ("note", "value")):
             where = "WHERE key='lab time'" if table == "note" else ""
             for rowid, text in database.execute(f"SELECT rowid, {column} FROM {table} {where}").fetchall():

@@ -269,8 +269,9 @@ def test_a_dry_run_tells_and_starts_nothing(small_lab: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_there_for_the_usual_shells(shell: str) -> None:
-    out, _ = labctl("--show-completion", shell)
-    assert "labctl" in out
+    script = {"_LABCTL_COMPLETE": f"source_{shell}"}  # what the installed line asks for
+    done = subprocess.run([*LABCTL], capture_output=True, text=True, env={**os.environ, **script}, check=True)
+    assert f"complete_{shell}" in done.stdout
 
 
 HISTORY = "LiPF6,EC,DMC,EMC,ionic_conductivity,u,state\n0.10,0.30,0.30,0.30,12.9,0.06,done\n0.20,0.10,0.40,0.30,,,failed\n0.12,0.34,0.30,0.24,13.2,0.06,done\n0.11,0.31,0.29,0.29,,,pending\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,11 @@ async def test_what_was_claimed_as_the_connection_broke_is_begun_again(tmp_path:
     await made.submit("campaign", "C-1#1")
     await made.submit("experiment", "E-1")
     await until(lambda: some(made.under_way("E-1/fire")))
-    with sqlite3.connect(tmp_path / "lab.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "lab.sqlite")) as connection, connection:
         connection.execute(
             "UPDATE workflow_status SET status = 'PENDING', executor_id = 'bench', queue_name = 'host.bench'"
             " WHERE workflow_uuid = 'E-1/fire'"
         )
-    connection.close()
     await until(lambda: some(looked_up(begun, "long")))
     await made.find_lost()
     assert begun == ["long"]
