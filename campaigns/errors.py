@@ -11,7 +11,10 @@ from __future__ import annotations
 import sys
 
 #: By module, what is raised where the disk or the database is at fault.
-TROUBLE = {"sqlite3": ("OperationalError",), "sqlalchemy.exc": ("OperationalError", "InterfaceError")}
+TROUBLE = {
+    "sqlite3": ("OperationalError",),
+    "sqlalchemy.exc": ("OperationalError", "InterfaceError", "TimeoutError"),  # the last: no connection is free
+}
 
 
 class CampaignError(Exception):

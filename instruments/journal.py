@@ -67,6 +67,7 @@ class Journal:
         self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'OFF'}")
+        self.db.execute("PRAGMA cache_size=-128")  # KiB; it is asked for single rows
         self.db.execute(TABLE)
         self.db.execute(HIGHEST)
         self._forget: list[str] = []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from materials_db.store import MaterialsStore, Transaction
 
 M_MMAP_THRESHOLD, LARGE = -3, 1 << 18  #: glibc's malloc.h: blocks from so many bytes are mapped on their own
+M_ARENA_MAX, HEAPS = -8, 2  #: and how many heaps it makes at most
 ACTOR = "labctl"  #: who the audit log names for what no person did
 FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
 
@@ -320,12 +321,16 @@ def absent(module: str) -> Iterator[None]:
 
 
 def return_large_blocks() -> None:
-    """Large arrays go back to the system when they are done with; glibc by itself learns to keep them."""
+    """Large arrays go back to the system when they are done with, and the many threads share few heaps.
+
+    By itself glibc learns to keep the first, and gives nearly every thread a heap of its own.
+    """
     import ctypes
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_ARENA_MAX, HEAPS)
 
 
 def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
