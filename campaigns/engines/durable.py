@@ -15,7 +15,8 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from contextvars import Context
 from typing import Any, TypeVar
 
 from dbos import DBOS, Serializer, SetWorkflowID, SQLAlchemyDatasource
@@ -32,6 +33,8 @@ CONTROL = "control"  #: the queue of campaigns and experiments
 CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry on; jobs belong to their host
 CONNECTIONS = 8  #: of the engine to its database; each keeps pages and statements of its own
 HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
+ELSEWHERE_S = 1.0  #: wall seconds between looks at workflows that this process does not carry
+RECORDED_S = 60.0  #: wall seconds after which the end of a workflow is surely on record
 
 
 class JsonSerializer(Serializer):
@@ -90,7 +93,8 @@ class DurableEngine:
         it come on a queue of its own; campaigns and experiments on one of this process, which
         nobody listens to after its death, so that a restart cannot run what another took over.
     poll_s
-        Wall seconds between looks at the queue.
+        Wall seconds between looks at an answer that is about to come; four times as many between
+        looks for campaigns and experiments to begin.
     """
 
     def __init__(
@@ -114,6 +118,8 @@ class DurableEngine:
         self.datasource: Any = None
         self.serializer = JsonSerializer()
         self._carried: Counter[str] = Counter()  #: how often this process carries each workflow
+        self._ended: set[str] = set()  #: that this process has just carried to their end
+        self._changed = asyncio.Event()  #: set once when either changes, then replaced
         self._missed: set[str] = set()  #: that it should carry by the record, and did not when we last looked
 
     async def open(self) -> None:
@@ -138,7 +144,7 @@ class DurableEngine:
         self.datasource = SQLAlchemyDatasource.create(self.url, engine_kwargs=pool, serializer=self.serializer)
         DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
-        await DBOS.register_queue_async(self.control, polling_interval_sec=self.poll_s)
+        await DBOS.register_queue_async(self.control, polling_interval_sec=4 * self.poll_s)
         if self.host:
             await self._renew_queues()
 
@@ -166,14 +172,42 @@ class DurableEngine:
         async def run(*args: Json) -> Json:
             id = str(DBOS.workflow_id)
             self._carried[id] += 1  # more than once for a moment, where an earlier try has not noticed yet
+            self._tell()
             try:
                 return await workflow(DurableSteps(self), *args)
             finally:
                 self._carried[id] -= 1
                 self._carried += Counter()  # forget those at none
+                self._ended.add(id)
+                asyncio.get_running_loop().call_later(RECORDED_S, self._ended.discard, id)
+                self._tell()
 
         run.__name__ = run.__qualname__ = name
         return DBOS.workflow(name=name, max_recovery_attempts=None)(run)
+
+    def _tell(self) -> None:
+        """Wake whoever waits for an end."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def any_ends(self, ids: Sequence[str]) -> None:
+        """Return when one of them has ended, or is about to be on record as ended.
+
+        Of those that this process carries it hears by itself: a thousand that wait cost nothing.
+        """
+        while not self._ended.intersection(ids):
+            changed = self._changed
+            elsewhere = [id for id in ids if id not in self._carried]
+            if elsewhere and await self._any_ended(elsewhere):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), ELSEWHERE_S)
+
+    async def _any_ended(self, ids: list[str]) -> bool:
+        """What the record says; asked outside the workflow, whose own record would otherwise tell of the question."""
+        look = DBOS.list_workflows_async(workflow_ids=ids, load_input=False, load_output=False)
+        found = await asyncio.get_running_loop().create_task(look, context=Context())
+        return any(status.status not in UNENDED for status in found)
 
     async def close(self) -> None:
         """Stop now; DBOS leaves what runs PENDING, and the next `open` recovers it."""
@@ -219,6 +253,8 @@ class DurableEngine:
         return Ended(error=str(status.error or status.status))
 
     async def under_way(self, prefix: str) -> list[str]:
+        if here := [id for id in self._carried if id.startswith(prefix)]:
+            return here
         alive = await DBOS.list_workflows_async(workflow_id_prefix=prefix, status=UNENDED, load_input=False)
         return [status.workflow_id for status in alive]
 
@@ -257,6 +293,7 @@ class DurableSteps:
         return await self.engine.or_wait(self._first(ids))
 
     async def _first(self, ids: Sequence[str]) -> str:
+        await self.engine.any_ends(ids)
         handles: list[Any] = [await DBOS.retrieve_workflow_async(i, existing_workflow=False) for i in ids]
         handle = await DBOS.wait_first_async(handles, polling_interval_sec=self.engine.poll_s)
         return str(handle.workflow_id)
