@@ -22,6 +22,7 @@ from tests.crash.cases import Means, Outcome, draw, run
 from tests.crash.points import crashpoints
 
 Places = SimpleQueue[postgres.Cluster | None]
+SAID_EVERY = 100  #: cases after which the counts are printed
 ACCEPTED = 0.01  #: share of crashes that may need a person
 
 
@@ -40,12 +41,21 @@ def main() -> int:
         futures = [pool.submit(one, seed, Path(name), means, free) for seed in seeds]
         for future in as_completed(futures):
             count(totals, future.result())
+            if totals["cases"] % SAID_EVERY == 0 and totals["cases"] < options.n:
+                print(f"so far {so_far(totals)}", flush=True)
     print(
-        f"{options.database}, seeds {seeds[0]} to {seeds[-1]}: {totals['cases']} cases, {totals['blows']} crashes and faults,"
-        f" {totals['recovered']} recoveries, {totals['violations']} violations, {totals['doubts']} needed a person"
+        f"{options.database}, seeds {seeds[0]} to {seeds[-1]}: {so_far(totals)}"
         f" ({share(totals):.1%} of crashes; fewer than {ACCEPTED:.0%} wanted)"
     )
     return 1 if totals["violations"] or share(totals) >= ACCEPTED else 0
+
+
+def so_far(totals: Counter[str]) -> str:
+    """The counts in words."""
+    return (
+        f"{totals['cases']} cases, {totals['blows']} crashes and faults, {totals['recovered']} recoveries,"
+        f" {totals['violations']} violations, {totals['doubts']} needed a person"
+    )
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
