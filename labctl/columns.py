@@ -186,7 +186,11 @@ FRONT_REPLAYS = [
     Column("until_90pct", "to 90 %", right=True, rank=0),
     *REPLAYS[-3:],
 ]
-TRACES = [Column("id", "id", rank=0)]
+TRACED = (
+    "sample_id", "id", "quantity", "value", "u", "unit", "n", "quality", "method", "taken_at", "origin", "job_id", "run",
+    "instrument", "calibration_id", "uncalibrated_reason", "raw_file_id", "no_raw_reason", "lots", "recipe", "candidate", "campaign",
+)  # fmt: skip
+TRACES = [Column(key, key, rank=0) for key in TRACED]  #: of the values of one sample, as `trace -o csv` gives them
 
 
 def also(values: Mapping[str, Row]) -> str:

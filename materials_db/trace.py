@@ -53,6 +53,22 @@ class Trace:
         }
 
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each measured value, with the name of everything it stands on."""
+        made = {"candidate": self.candidate.id, "campaign": self.campaign.id, "recipe": self.recipe.id}
+        jobs = {job.id: job for job in self.jobs}
+        return [
+            {
+                **m.model_dump(mode="json"),
+                "instrument": jobs[m.job_id].instrument_id,
+                "run": jobs[m.job_id].run,
+                "lots": " ".join(sorted(self.lots)),
+                **made,
+            }
+            for m in self.measurements
+        ]
+
+
 def trace(tx: Transaction, sample_id: str) -> Trace:
     """Follow every link from a sample. Raises NotFoundError when there is no such sample."""
     sample = tx.get(db.Sample, sample_id)

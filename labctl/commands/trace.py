@@ -29,5 +29,7 @@ def trace(
         found = follow(tx, id)
     if output is Format.table:
         show_trace(found)
+    elif output is Format.csv:
+        emit(found.rows(), TRACES, output, kind="traces")
     else:
         emit([{"id": id, **found.json()}], TRACES, output, kind="traces")

@@ -122,6 +122,13 @@ def test_every_list_and_show_command_speaks_every_format(words: list[str]) -> No
 
 
 @pytest.mark.usefixtures("small_lab")
+def test_a_trace_as_csv_has_a_row_for_each_value() -> None:
+    (row,) = csv.DictReader(io.StringIO(labctl("trace", "S-00002", "-o", "csv")[0]))
+    assert (row["sample_id"], row["value"], row["unit"], row["campaign"]) == ("S-00002", "12.0", "mS/cm", "C-0001")
+    assert all(row[key] for key in ("job_id", "instrument", "candidate", "recipe"))
+
+
+@pytest.mark.usefixtures("small_lab")
 def test_ids_may_be_said_short() -> None:
     for said in ("S-00002", "S-2", "s-2", "2"):
         assert labctl("sample", "show", said, "-o", "name")[0] == "S-00002\n"
