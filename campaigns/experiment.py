@@ -106,11 +106,19 @@ def composition_rows(
 def measurements(
     job: Job, result: JobResult, raw_ids: Sequence[str], calibrations: Sequence[Calibration], ids: Sequence[str]
 ) -> list[Measurement]:
-    """The readings that say something about the sample, each tied to its raw file and calibration."""
+    """The readings that say something about the sample, each tied to its raw file and calibration.
+
+    What was read on a scale that its own reference shows to be off is kept, and never used.
+    """
+    off = {check.quantity: str(check) for check in result.checks if check.off}
     readings = [r for r in result.readings if not r.quantity.startswith(MASS)]
-    return [
+    found = [
         measurement(job, reading, result.simulated, raw_ids, calibrations, id)
         for reading, id in zip(readings, ids, strict=True)
+    ]
+    return [
+        m.model_copy(update={"quality": "invalid", "quality_note": off[m.quantity]}) if m.quantity in off else m
+        for m in found
     ]
 
 

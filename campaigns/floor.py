@@ -253,6 +253,7 @@ class Floor:
     ) -> dict[str, Any]:
         job, at = tx.get(db.Job, job_id), self.clock.now()
         capability = self._capability(instrument, job.capability)
+        status = seen_to(status, result)
         answer: dict[str, Any] = results.finish(
             tx,
             job_id,
@@ -268,6 +269,8 @@ class Floor:
             tasks.doubt(tx, job, instrument, status.message, at)
         if status.fault in tasks.MACHINE_FAULTS and self._has_twin(instrument, job.capability):
             tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
+        if status.fault is Fault.DRIFT:
+            tasks.hold_if_off(tx, instrument, self.registered[instrument], at)
         if answer["verdict"] == "parked":
             tasks.park(tx, job, instrument, status, at)
             if results.policy_of(tx, job, self.failures).action(status.fault) == "ask":
@@ -396,6 +399,14 @@ class Floor:
     def ours(self) -> set[str]:
         """Instruments whose cables we hold."""
         return set(self.hosts) - set(self.elsewhere)
+
+
+def seen_to(status: JobStatus, result: JobResult | None) -> JobStatus:
+    """The outcome in the light of what the instrument read of its own reference beside the run."""
+    off = [check for check in result.checks if check.off] if result else []
+    if not off or status.state is not JobState.DONE:
+        return status
+    return status.model_copy(update={"state": JobState.FAILED, "fault": Fault.DRIFT, "message": str(off[0])})
 
 
 def share(status: JobStatus, result: JobResult | None, sample: str) -> tuple[JobStatus, JobResult | None]:

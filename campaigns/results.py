@@ -184,6 +184,8 @@ def finish(
 def as_run(result: JobResult | None, verdict: str, policy: Policy, status: JobStatus) -> dict[str, Any]:
     """Facts of the run; and where the next try is to be made."""
     facts = dict(result.as_run) if result else {}
+    if result and result.checks:
+        facts["checks"] = [{**check.model_dump(mode="json"), "zeta": check.zeta} for check in result.checks]
     if verdict == "again" and policy.action(status.fault) == "other":
         facts["next"] = "on another instrument"
     return facts

@@ -21,6 +21,7 @@ from materials_db.store import MaterialsStore, Transaction
 ACTOR = "labctl"
 SILENT = results.SILENT
 SICK, SICK_OF = 3, 5  #: so many machine faults of so many jobs take an instrument out
+TWICE = 2  #: so many runs in a row whose reference was off do, too; a single one is only repeated
 #: Faults that say something about a machine, and nothing about the material.
 MACHINE_FAULTS = {
     Fault.TRANSPORT, Fault.TIMEOUT, Fault.BAD_REPLY, Fault.INTERLOCK, Fault.JAM, Fault.DRIFT, Fault.UNKNOWN,
@@ -186,12 +187,25 @@ def release_own(tx: Transaction, instrument: str, at: datetime) -> None:
 
 def hold_if_sick(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
     """Take an instrument out whose jobs keep failing for reasons of its own."""
-    holds = tx.find(db.Hold, instrument=instrument, state="released", order="released_at", newest_first=True, limit=1)
-    since = holds[0].released_at if holds else None
-    last = tx.find(db.Job, instrument_id=instrument_id, order="ended_at", newest_first=True, limit=SICK_OF)
-    faults = [j.fault for j in last if j.fault in MACHINE_FAULTS and (since is None or (j.ended_at or at) > since)]
+    last = since_release(tx, instrument, instrument_id, SICK_OF)
+    faults = [job.fault for job in last if job.fault in MACHINE_FAULTS]
     if len(faults) >= SICK:
         hold(tx, instrument, f"{len(faults)} of its last {len(last)} jobs failed: {', '.join(map(str, faults))}", at)
+
+
+def hold_if_off(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
+    """Take an instrument out, twin or not, whose own reference was off twice in a row: all that it reads is wrong."""
+    last = since_release(tx, instrument, instrument_id, TWICE)
+    if len(last) == TWICE and all(job.fault == Fault.DRIFT for job in last):
+        hold(tx, instrument, f"drift: {last[0].message}; calibrate it, then release it", at)
+
+
+def since_release(tx: Transaction, instrument: str, instrument_id: str, count: int) -> list[db.Job]:
+    """Its newest jobs that have ended, none from before somebody released it last."""
+    holds = tx.find(db.Hold, instrument=instrument, state="released", order="released_at", newest_first=True, limit=1)
+    since = holds[0].released_at if holds else None
+    last = tx.find(db.Job, instrument_id=instrument_id, order="ended_at", newest_first=True, limit=count)
+    return [job for job in last if job.ended_at and (since is None or job.ended_at > since)]
 
 
 def answer_of(task: db.Task) -> Answer | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,6 +39,7 @@ class JobState(StrEnum):
         return self not in _MOVING
 
 
+ACTION = 3.0  #: |zeta| from which a reference asks for action: ISO 13528:2022, 9.6 and 9.4
 _MOVING = {JobState.NEVER_SEEN, JobState.INTENT, JobState.RUNNING, JobState.WAITING_HUMAN}
 
 
@@ -135,6 +137,32 @@ class Reading(Params):
     taken_at: AwareDatetime
 
 
+class Check(Params):
+    """What an instrument read of a reference material of its own beside a run, and what that is certified to be."""
+
+    reference: str  #: which, e.g. "KCl 0.1 mol/kg, 25 degC"
+    quantity: str  #: of the readings that stand or fall with it
+    unit: str
+    value: float
+    u: float = Field(ge=0)  #: standard uncertainty (k=1) of that reading
+    certified: float
+    u_certified: float = Field(ge=0)
+
+    @property
+    def zeta(self) -> float:
+        """Distance from the certified value in their combined standard uncertainty (ISO 13528:2022, 9.6)."""
+        return (self.value - self.certified) / math.hypot(self.u, self.u_certified)
+
+    @property
+    def off(self) -> bool:
+        """Whether the instrument must be seen to: an "action signal" of that standard, at 3."""
+        return abs(self.zeta) >= ACTION
+
+    def __str__(self) -> str:
+        read = f"{self.value:.5g} +- {self.u:.2g} {self.unit}"
+        return f"{self.reference} reads {read}, certified {self.certified:.5g} +- {self.u_certified:.2g}"
+
+
 class RawFile(BaseModel):
     """A file exactly as the instrument gave it."""
 
@@ -160,6 +188,7 @@ class JobResult(BaseModel):
     job_id: str
     readings: tuple[Reading, ...] = ()
     raw_files: tuple[RawFile, ...] = ()
+    checks: tuple[Check, ...] = ()  #: of the instrument itself, made beside the run
     failures: dict[str, SampleFailure] = {}  #: by sample id, those of a tray that were lost
     as_run: dict[str, Any] = {}  #: set-points read back and facts of the run, not the request
     simulated: bool = False

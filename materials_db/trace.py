@@ -52,7 +52,6 @@ class Trace:
             "problems": self.problems,
         }
 
-
     def rows(self) -> list[dict[str, Any]]:
         """One row for each measured value, with the name of everything it stands on."""
         made = {"candidate": self.candidate.id, "campaign": self.campaign.id, "recipe": self.recipe.id}

@@ -115,6 +115,7 @@ class HardnessTester(ProgramMachine):
             job_id=request.job_id,
             readings=(reading,),
             raw_files=(RawFile(name="indents.csv", media_type="text/csv", content=raw),),
+            checks=(await self.check(run_id, "vickers_hardness", "kgf/mm^2"),),
             as_run={"run": run_id, "left_out": len(indents) - n, **params.model_dump(mode="json")},
         )
 

@@ -120,6 +120,7 @@ class ImpedanceAnalyser(ProgramMachine):
             raise InvalidMeasurement(f"{len(spectra)} sweeps came, {params.repeats} were asked for")
         value, u = conductivity([solution_resistance(s) for s in spectra], cell, u_cell)
         sample, at = request.samples[0].sample_id, self.clock.now()
+        check = await self.check(run_id, "ionic_conductivity", "mS/cm")
         return JobResult(
             job_id=request.job_id,
             readings=(
@@ -144,6 +145,7 @@ class ImpedanceAnalyser(ProgramMachine):
                 ),
             ),
             raw_files=(RawFile(name="impedance.csv", media_type="text/csv", content=raw),),
+            checks=(check,),
             as_run={"run": run_id, "cell_constant_per_cm": cell, **params.model_dump(mode="json")},
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from instruments.contract import Fault, Found, JobRequest, Mode, NotStarted, Run, RunState, Unknowable
+from instruments.contract import Check, Fault, Found, JobRequest, Mode, NotStarted, Run, RunState, Unknowable
 from instruments.crashpoint import crashpoint
 from instruments.errors import BadReply, DeviceRefused
 from instruments.scpi import accepted, fields, number, quoted, whole
@@ -111,6 +111,14 @@ class ProgramMachine:
         if sample != request.samples[0].sample_id:
             raise BadReply(f"run {run_id} answers for sample {sample[:40]!r}, not {request.samples[0].sample_id!r}")
         return found[1:]
+
+    async def check(self, run_id: str, quantity: str, unit: str) -> Check:
+        """What its reference material read beside a run."""
+        name, *numbers = fields(await self.wire.query(f"RUN:CHEC? {run_id}"), 5, "reference")
+        value, u, certified, u_certified = (number(text, "reference", 0, 1e6) for text in numbers)
+        return Check(
+            reference=name, quantity=quantity, unit=unit, value=value, u=u, certified=certified, u_certified=u_certified
+        )
 
     async def find(self, request: JobRequest, params: object, mark: str) -> Found | NotStarted | Unknowable:
         """After a crash: look at every run since the mark."""

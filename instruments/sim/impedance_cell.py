@@ -9,20 +9,24 @@ from typing import Any
 
 from instruments.sim import physics
 from instruments.sim.memory_of_machines import PastRun
-from instruments.sim.scpi_device import Refused, Reply, ScpiDevice
+from instruments.sim.scpi_device import Refused, Reply
+from instruments.sim.standard import Standard, WithStandard
 from instruments.sim.world import World
 
 CELL_PER_CM = 1.0
 U_CELL = 0.004
-DRIFT_PER_RUN = 2e-4  #: relative, random walk of the cell constant since its calibration
+#: KCl 0.1 mol/kg at 25 degC, mS/cm: Pratt, Koch, Wu, Berezansky, Pure Appl. Chem. 73, 1783 (2001), table 2; our uncertainties
+KCL = Standard("KCl 0.1 mol/kg, 25 degC", 12.8246, 0.013, 0.02)
 SWEEP_S = 60.0
 LEADS_H = 2e-8
 
 
-class ImpedanceCell(ScpiDevice):
+class ImpedanceCell(WithStandard):
     """See module."""
 
     model = "IA-2"
+    standard = KCL
+    drift_per_run = 2e-4  #: of the cell constant
 
     def __init__(self, name: str, world: World, neighbours: dict[str, list[str]]) -> None:
         super().__init__(name, world, neighbours)
@@ -31,7 +35,7 @@ class ImpedanceCell(ScpiDevice):
             "PROGram:AMPLitude": lambda a: self.program.update(amplitude=self.number(a, 1, 100)),
             "PROGram:REPeat": lambda a: self.program.update(repeats=int(self.number(a, 1, 20))),
             "CELL:CONStant?": lambda _: f"{CELL_PER_CM:.4f},{U_CELL:.4f}",
-            "CELL:CALibrate": lambda _: self._calibrate(),
+            "CELL:CALibrate": lambda _: self.calibrate(),
         }
 
     def clear(self) -> None:
@@ -47,13 +51,6 @@ class ImpedanceCell(ScpiDevice):
         if low >= high:
             raise Refused(-221, "Settings conflict; from is not below to")
         self.program |= {"low": low, "high": high, "points": int(self.number(parts[2], 5, 201))}
-        return None
-
-    def _calibrate(self) -> Reply:
-        """Drift starts again at zero."""
-        if self.mode() != "READY":
-            raise Refused(-221, f"Settings conflict; {self.mode()}")
-        self.world.memory.note(f"calibrated {self.name}", str(self.count()))
         return None
 
     def echo_settings(self) -> list[str]:
@@ -83,9 +80,7 @@ class ImpedanceCell(ScpiDevice):
         program["temperature"] = temperature
         program["why_not"] = physics.failure(contents, temperature) if contents else "the vial is empty"
         program["truth"] = physics.conductivity(contents, temperature) if contents else 0.0
-        since = self.count() - int(self.world.memory.noted(f"calibrated {self.name}") or 0)
-        walk = self.world.rng("drift", self.name)
-        program["drift"] = sum(walk.gauss(0.0, DRIFT_PER_RUN) for _ in range(min(since, 2000)))
+        program["drift"] = self.drift()
         return program, SWEEP_S * program["repeats"]
 
     def trouble(self, rng: random.Random, program: dict[str, Any]) -> tuple[int, str]:

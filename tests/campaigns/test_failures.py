@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,11 +38,16 @@ def virtual_lab(**twins: str) -> VirtualLab:
 
 
 async def run(
-    lab: VirtualLab, answer: bool = False, spoil: Callable[[], None] = lambda: None, again: str = "", **changes: Any
+    lab: VirtualLab,
+    answer: bool = False,
+    spoil: Callable[[], None] = lambda: None,
+    again: str = "",
+    look: Callable[[VirtualLab], Awaitable[None]] | None = None,
+    **changes: Any,
 ) -> str:
     """A campaign to its end, as a worker serves it; its id.
 
-    With `answer` a person says yes to every question; `spoil` is called when all instruments have answered once;
+    With `answer` a person says yes to every question; `look` is what a technician does meanwhile; `spoil` is called when all instruments have answered once;
     `again` is a campaign that goes on.
     """
     bench = await lab.bench()
@@ -59,6 +64,8 @@ async def run(
         await bench.look()
         if answer:
             say_yes(lab)
+        if look:
+            await look(lab)
         await lab.clock.sleep(60)
     await engine.close()
     errors = [ended.error for ended in lab.record.ended.values() if ended.error]
@@ -150,6 +157,63 @@ def test_the_next_try_is_made_on_another_instrument() -> None:
         with lab.store.transaction() as tx:
             assert {tx.get(db.Instrument, j.instrument_id).name for j in again} == {"analyser-2"}
         assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+
+    live(work())
+
+
+async def calibrated(lab: VirtualLab) -> None:
+    """A technician calibrates whatever was taken out, and releases it."""
+    for held in found(lab, db.Hold, state="active"):
+        await lab.hosts[held.instrument].driver.wire.write("CELL:CAL")  # type: ignore[attr-defined]
+        with lab.store.transaction() as tx:
+            at = lab.clock.now()
+            tx.move(db.Hold, held.id, at=at, actor="Ada", state="released", released_by="Ada", released_at=at)
+
+
+def check_what_was_read(lab: VirtualLab, off: int) -> None:
+    """What was read on a scale that was off is kept, not used, and was read again."""
+    values = found(lab, db.Measurement, quantity="ionic_conductivity", order="id")
+    assert Counter(m.quality for m in values) == {"ok": len(values) - off, "invalid": off}
+    assert all("KCl 0.1 mol/kg, 25 degC reads 13.4" in m.quality_note for m in values if m.quality == "invalid")
+    assert len({m.sample_id for m in values if m.quality == "ok"}) == len(found(lab, db.Experiment, state="done"))
+    drifted = found(lab, db.Job, fault="drift")
+    assert len(drifted) == off
+    assert all(abs(job.as_run["checks"][0]["zeta"]) > 20 for job in drifted)
+
+
+def test_an_instrument_whose_reference_is_off_is_out_until_somebody_has_calibrated_it() -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        lab.sim.world.once["analyser-1"] = ["drift"]
+        id = await run(lab, look=calibrated, budget={"experiments": 4})
+        assert {e.state for e in found(lab, db.Experiment, campaign_id=id)} == {"done"}
+        (hold,) = found(lab, db.Hold)
+        assert hold.reason.startswith("drift: KCl 0.1 mol/kg, 25 degC reads 13.4")
+        assert hold.reason.endswith("certified 12.825 +- 0.013; calibrate it, then release it")
+        check_what_was_read(lab, off=2)
+
+    live(work())
+
+
+def test_the_twin_of_an_instrument_whose_reference_is_off_does_its_work() -> None:
+    async def work() -> None:
+        lab = virtual_lab(analyser_2="analyser-1")
+        lab.sim.world.once["analyser-1"] = ["drift"]
+        await run(lab, budget={"experiments": 6})
+        assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+        assert [(h.instrument, h.state) for h in found(lab, db.Hold)] == [("analyser-1", "active")]
+        check_what_was_read(lab, off=2)
+
+    live(work())
+
+
+def test_a_sound_reference_is_on_record_with_every_run() -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        await run(lab, budget={"experiments": 3})
+        checks = [check for job in found(lab, db.Job, step="measure") for check in job.as_run["checks"]]
+        assert len(checks) == 3
+        assert all(abs(check["zeta"]) < 3 and check["certified"] == 12.8246 for check in checks)
 
     live(work())
 

@@ -51,7 +51,12 @@ def test_indents_that_did_not_see_one_material_are_no_measurement(
 
 async def test_the_tester_gives_back_what_it_was_asked_for() -> None:
     lines = "indent,d1_um,d2_um\n" + "".join(f"{i},100.0,100.2\n" for i in range(1, 6))
-    answers = [("RUN:RES? 3", '"S-1",5'), ("RUN:DATA? 3", lines.encode()), ("OPT:UNC?", "0.25")]
+    answers = [
+        ("RUN:RES? 3", '"S-1",5'),
+        ("RUN:DATA? 3", lines.encode()),
+        ("OPT:UNC?", "0.25"),
+        ("RUN:CHEC? 3", '"block",124.0,0.8,120,0.6'),
+    ]
     driver = HardnessTester(ScriptedTransport(answers), CLOCK)
     result = await driver.fetch(job("indent"), Indents(indents=5), "3")
     (reading,) = result.readings
@@ -62,6 +67,9 @@ async def test_the_tester_gives_back_what_it_was_asked_for() -> None:
         "HV 1, ISO 6507-1",
     )
     assert result.raw_files[0].content == lines.encode()
+    (check,) = result.checks
+    assert (check.zeta, check.off) == (pytest.approx(4.0), True)
+    assert str(check) == "block reads 124 +- 0.8 kgf/mm^2, certified 120 +- 0.6"
 
 
 @pytest.mark.parametrize(
