@@ -165,9 +165,10 @@ def known(lab: Lab, name: str) -> None:
 
 
 def instrument_details(lab: Lab, name: str) -> Row:
-    """One instrument: what it can do within which limits, and whether it answers."""
+    """One instrument: what it can do within which limits, whether it answers, what it read last of its reference."""
     from instruments import registry
     from instruments.limits import bounded
+    from materials_db import glance
 
     known(lab, name)
     section = lab.file.instruments[name]
@@ -180,6 +181,7 @@ def instrument_details(lab: Lab, name: str) -> Row:
         "mode": health.mode.value if health else "in the hands of the worker",
         "message": health.message if health else "",
         "identity": health.identity if health else "",
+        "reference": glance.reference(lab.glance_path, name),
         "capabilities": [
             {
                 "name": c.name,

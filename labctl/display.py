@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from campaigns.optimizer import Outlook
     from campaigns.quality import Quality
     from labctl.wiring import Lab
+    from materials_db import records as db
     from materials_db.trace import Trace
 
 WHAT_FRONTS_SAY = (
@@ -160,12 +161,17 @@ def show_task(row: Row) -> None:
     say(f'  if it went wrong:  labctl task fail {row["id"]} --reason "..."')
 
 
+def quality_of(m: db.Measurement) -> str:
+    """Its quality; what is not good says why."""
+    return m.quality + (f": {m.quality_note}" if m.quality_note else "")
+
+
 def show_trace(t: Trace) -> None:
     """The whole line behind a sample, as a tree."""
     say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.sample.site}, {t.sample.origin}")
     for m in t.measurements:
         say(
-            f"|- measurement {m.id}: {m.quantity} = {value_and_u(m.value, m.u, m.unit)} (n={m.n}, {m.quality}, {m.method})"
+            f"|- measurement {m.id}: {m.quantity} = {value_and_u(m.value, m.u, m.unit)} (n={m.n}, {quality_of(m)}, {m.method})"
         )
         raw = t.raw_files.get(m.raw_file_id or "")
         say(
@@ -240,6 +246,10 @@ def show_instrument(row: Row) -> None:
     say(
         f"  driver     {row['distribution']}; it has {'' if row['verified_on_hardware'] else 'never '}met the real machine"
     )
+    if check := row["reference"]:
+        read = value_and_u(check["value"], check["u"], check["unit"])
+        away = f"{abs(check['zeta']):.1f} standard uncertainties from its certified value"
+        say(f"  reference  {check['reference']}: {read}, {away}, {moment(check['at'])}")
     for capability in row["capabilities"]:
         say(f"  does       {capability['name']}: {capability['summary']}")
         for p in capability["parameters"]:

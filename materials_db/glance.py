@@ -324,6 +324,18 @@ def instruments(path: Place) -> list[Row]:
     )
 
 
+def reference(path: Place, instrument: str) -> Row | None:
+    """What an instrument read last of its own reference material, and when; None when it has none."""
+    rows = ask(
+        path,
+        "SELECT j.as_run, j.ended_at FROM job j JOIN instrument i ON i.id = j.instrument_id"
+        " WHERE i.name = ? AND j.ended_at IS NOT NULL ORDER BY j.ended_at DESC LIMIT 1",
+        instrument,
+    )
+    checks = json.loads(rows[0]["as_run"]).get("checks") if rows else None
+    return {**checks[0], "at": rows[0]["ended_at"]} if checks else None
+
+
 def candidates(path: Place, campaign_id: str | None = None, *, top: int | None = None) -> list[Row]:
     """Candidates that were measured, best first.
 

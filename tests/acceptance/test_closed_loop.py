@@ -19,6 +19,9 @@ def test_a_campaign_finds_measures_and_remembers(lab: LabFolder) -> None:
     traced = lab("trace", next(e["sample"] for e in experiments if e["state"] == "done")).stdout
     for word in ("impedance", "doser", "LiPF6", "C-0001", "calibration"):
         assert word in traced
+    (analyser,) = lab.json("instrument", "show", "analyser-1")
+    assert abs(analyser["reference"]["zeta"]) < 3
+    assert "reference  KCl 0.1 mol/kg" in lab("instrument", "show", "analyser-1").stdout
     lab("audit", "verify")
 
 
