@@ -14,6 +14,7 @@ from campaigns.floor import Floor, Performer
 from campaigns.history import History
 from campaigns.optimizer import Foresees, Optimizer, Proposal
 from campaigns.plan import Plan
+from campaigns.trays import mates
 from campaigns.turns import Turns
 from instruments.clock import Clock
 from instruments.contract import Capability
@@ -228,9 +229,9 @@ class Bench:
             tx, campaign_id, plan, proposals, at=self.clock.now(), site=self.site, simulated=self.simulated
         )
         for experiment, proposal in zip(new, proposals, strict=True):
-            steps = planning.routes(proposal["steps"])
+            steps, together = planning.routes(proposal["steps"]), mates(campaign_id, proposal)
             for job, place in zip(experiment["jobs"], steps, strict=True):
-                self._routes[job] = {**place, "campaign": campaign_id, "steps": steps}
+                self._routes[job] = {**place, "campaign": campaign_id, "steps": steps, "mates": together}
         crashpoint("plan about to commit")
         return new
 

@@ -143,13 +143,14 @@ class Floor:
 
     async def _alone(self, job_id: str, place: Mapping[str, Any]) -> Json:
         experiment_id = job_id.split("/")[0]
-        instrument = await self.turns.take(place["instruments"], experiment_id, place.get("campaign", ""))
+        of = {"campaign": place["campaign"], "behind": place.get("behind", 0), "mates": place["mates"]}
+        instrument = await self.turns.take(place["instruments"], experiment_id, **of)
         if instrument is None:
             return await self._call_off(job_id)
         fence, ended = await self.transact(self._start, job_id, instrument)
         while ended is None and not fence:  # a worker that was replaced had taken the lease for another experiment
             await self._correct(instrument)
-            instrument = await self.turns.take(place["instruments"], experiment_id, place.get("campaign", ""))
+            instrument = await self.turns.take(place["instruments"], experiment_id, **of)
             if instrument is None:
                 return await self._call_off(job_id)
             fence, ended = await self.transact(self._start, job_id, instrument)
@@ -319,14 +320,14 @@ class Floor:
 
     async def _start_tray(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]] | None:
         """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
-        tray, campaign = await self.transact(results.new_tray, members()[0])
-        instrument = await self.turns.take(key[0], tray, campaign)
+        tray, of = await self.transact(results.new_tray, members()[0])
+        instrument = await self.turns.take(key[0], tray, **of)
         if instrument is None:
             return None
         placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
         while placed is None:  # a worker that was replaced had taken the lease for another
             await self._correct(instrument)
-            instrument = await self.turns.take(key[0], tray, campaign)
+            instrument = await self.turns.take(key[0], tray, **of)
             if instrument is None:
                 return None
             placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])

@@ -15,7 +15,7 @@ from campaigns.experiment import composition_rows
 from campaigns.history import History
 from campaigns.optimizer import Earlier, Prices, Proposal
 from campaigns.plan import Plan
-from campaigns.recipe import Recipe, resolve
+from campaigns.recipe import Recipe, Step, resolve
 from instruments.contract import Capability
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -69,6 +69,8 @@ def choose(
     """The proposals that can be paid for, with their recipes, as they go on record; `found` are batches."""
     if not any(found):
         return choice([], ("done", "no candidate is left in the space"))
+    if plan.tray > 1:
+        found = sorted(filter(None, found), key=lambda batch: lasts_s(plan, batch[0].candidate, capabilities))
     used, limits = history.used, with_shelf(plan.limits, history.used, shelf_mg)
     chosen: list[dict[str, Any]] = []
     for batch in found:
@@ -85,6 +87,20 @@ def choose(
             if tray_room(recipe, capabilities) > 1:
                 chosen[-1]["on_trays"] = True
     return choice(chosen, ("done", "waiting for experiments in flight"))
+
+
+def lasts_s(plan: Plan, candidate: Candidate, capabilities: Mapping[str, Sequence[Capability]]) -> float:
+    """The time that its steps are told to take, lab seconds: of several trays the quickest goes first.
+
+    So the machines at the end of the way have work early.
+    """
+    steps = resolve(plan.spec, candidate, capabilities).steps
+    return sum(c.asked_s(step.params) for step in steps for c in able(step, capabilities)[:1])
+
+
+def able(step: Step, capabilities: Mapping[str, Sequence[Capability]]) -> list[Capability]:
+    """What each instrument that may do a step brings for it."""
+    return [c for i in step.instruments for c in capabilities[i] if c.name == step.capability]
 
 
 def with_shelf(limits: budget.Limits, used: budget.Used, shelf_mg: Mapping[str, float]) -> budget.Limits:
@@ -130,8 +146,8 @@ def instrument_s(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]
     found: dict[str, float] = {}
     for step in recipe.steps:
         if step.capability in plan.limits.instrument_s:
-            able = [c for i in step.instruments for c in capabilities[i] if c.name == step.capability]
-            takes = max(c.expected_s(step.params) for c in able) / min(plan.tray, rooms(step.capability, capabilities))
+            slowest = max(c.expected_s(step.params) for c in able(step, capabilities))
+            takes = slowest / min(plan.tray, rooms(step.capability, capabilities))
             found[step.capability] = found.get(step.capability, 0.0) + takes
     return found
 
@@ -284,15 +300,16 @@ def job(tx: Transaction, ids: Mapping[str, str], step: Mapping[str, Any], *, fir
 
 
 def routes(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where each step may run, and which instruments are given back when it is done."""
+    """Where each step may run, which instruments are given back when it is done, and how many steps come before."""
     return [
         {
             "name": s["name"],
             "instruments": s["instruments"],
             "releases": releases(steps, s["name"]),
             "capability": s["capability"],
+            "behind": behind,
         }
-        for s in steps
+        for behind, s in enumerate(steps)
     ]
 
 

@@ -12,7 +12,7 @@ from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.policy import Policy
 from campaigns.sites import SHIP
-from campaigns.trays import Key
+from campaigns.trays import Key, mates
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from instruments.crashpoint import crashpoint
@@ -39,9 +39,15 @@ def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
 def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
     """Where the job may run, from its experiment's plan; and its answer, if it had ended before a crash."""
     job, step = job_and_step(tx, job_id)
-    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
-    able = [i for i in step["instruments"] if i not in tried(tx, job)] or step["instruments"]
-    place = {**step, "instruments": able, "capability": job.capability, "campaign": campaign, "tray": job.tray}
+    experiment = tx.get(db.Experiment, job.experiment_id)
+    place = {
+        **step,
+        "instruments": [i for i in step["instruments"] if i not in tried(tx, job)] or step["instruments"],
+        "capability": job.capability,
+        "campaign": experiment.campaign_id,
+        "mates": mates(experiment.campaign_id, experiment.plan),
+        "tray": job.tray,
+    }
     return place, answer(tx, job) if job.state in FINAL else None
 
 
@@ -245,10 +251,11 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
 # -- trays ------------------------------------------------------------------------------------
 
 
-def new_tray(tx: Transaction, job_id: str) -> tuple[str, str]:
-    """An id for a tray, and the campaign of the sample that has waited longest."""
-    campaign = tx.get(db.Experiment, tx.get(db.Job, job_id).experiment_id).campaign_id
-    return f"Y-{tx.next_number('tray'):05d}", campaign
+def new_tray(tx: Transaction, job_id: str) -> tuple[str, dict[str, Any]]:
+    """An id for a tray; the campaign of the sample that has waited longest, and how many steps it has behind it."""
+    job, step = job_and_step(tx, job_id)
+    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
+    return f"Y-{tx.next_number('tray'):05d}", {"campaign": campaign, "behind": step.get("behind", 0)}
 
 
 def start_tray(

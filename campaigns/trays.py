@@ -20,6 +20,11 @@ def key_of(instruments: Sequence[str], capability: str, params: Mapping[str, Any
     return tuple(instruments), capability, json.dumps(params, sort_keys=True)
 
 
+def mates(campaign_id: str, plan: Mapping[str, Any]) -> str:
+    """What all samples that were proposed for one tray have in common; empty where there are no trays."""
+    return f"{campaign_id}/{plan['tray']}" if plan.get("tray") is not None else ""
+
+
 @dataclass(eq=False)
 class Member:
     """One job that waits for its tray."""

@@ -243,10 +243,13 @@ class Capability:
 
     def expected_s(self, params: Mapping[str, Any]) -> float:
         """How long it will take, lab seconds: as usual, or longer where its parameters ask for more time than that."""
+        return max(self.typical_s, self.asked_s(params))
+
+    def asked_s(self, params: Mapping[str, Any]) -> float:
+        """The time that its parameters ask for, lab seconds."""
         fields = self.params_model.model_fields
         extra = {name: f.json_schema_extra for name, f in fields.items() if isinstance(f.json_schema_extra, dict)}
-        asked = sum(float(params[name]) for name, more in extra.items() if more.get("unit") == "s" and name in params)
-        return max(self.typical_s, asked)
+        return sum(float(params[name]) for name, more in extra.items() if more.get("unit") == "s" and name in params)
 
 
 class RunState(StrEnum):

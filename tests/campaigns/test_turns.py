@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from campaigns.turns import AGING_S, Turns
+from campaigns.turns import AGING_S, BEGUN_S, Turns
 
 
 async def test_an_instrument_serves_in_the_order_of_asking() -> None:
@@ -144,3 +144,20 @@ async def test_a_turn_that_the_lease_contradicts_goes_to_the_one_who_has_the_lea
     assert not first.done()
     turns.release(["doser-1"], "E-2")
     assert await first == "doser-1"
+
+
+async def test_what_is_begun_goes_before_what_is_not_within_bounds() -> None:
+    turns = Turns({"furnace-1": "E-0"})
+    waiting = {
+        name: asyncio.ensure_future(turns.take(["furnace-1"], name, campaign, behind=behind))
+        for name, campaign, behind in (("E-1", "C-1", 2), ("E-2", "C-1", 3), ("E-3", "C-2", 2))
+    }
+    await asyncio.sleep(0)
+    turns.used_s = {"C-1": BEGUN_S - 1}  # has had more, yet not so much as a step is worth
+    turns.release(["furnace-1"], "E-0")
+    assert await waiting["E-2"] == "furnace-1"
+    turns.used_s = {"C-1": BEGUN_S + 1}
+    turns.release(["furnace-1"], "E-2")
+    assert await waiting["E-3"] == "furnace-1"
+    turns.release(["furnace-1"], "E-3")
+    assert await waiting["E-1"] == "furnace-1"
