@@ -7,13 +7,14 @@ is decided for good stands in the database (`results`); what is here can be lost
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from campaigns import results, sites, tasks
 from campaigns.engine import Json
-from campaigns.trays import Key, Trays, key_of
+from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock, WallClock
 from instruments.contract import (
@@ -91,13 +92,17 @@ class Floor:
     host_of: Mapping[str, str] = field(default_factory=dict)
     _asked: dict[str, float] = field(default_factory=dict)  #: when a silent instrument was asked last
     _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
+    _to_come: dict[tuple[str, str], set[str]] = field(
+        default_factory=dict
+    )  #: jobs that could join a tray, when last seen
+    _seen_at: float = -math.inf
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)  #: samples leave a tray one after the other
 
     def __post_init__(self) -> None:
         self.begin_with(self.turns)
         self.trays = Trays(
             start=self._start_tray,
-            coming=lambda key, present: self.transact(results.coming, key, present),
+            coming=self._coming,
             look=lambda: self.clock.sleep(self.look_s),
             now=self.clock.monotonic,
         )
@@ -312,6 +317,14 @@ class Floor:
         key = key_of(place["instruments"], job.capability, job.params)
         wait_s = min(self._tray_wait_s(i, job.capability) for i in place["instruments"])
         return await self.trays.join(key, job_id, self.room(place), wait_s)
+
+    async def _coming(self, key: Key, present: Sequence[Member]) -> int:
+        """How many others may still join; one look at the record serves all trays that are being filled."""
+        now = self.clock.monotonic()
+        if not max(m.since for m in present) < self._seen_at <= now < self._seen_at + self.look_s:
+            shared = {c.name for host in self.hosts.values() for c in host.describe() if c.batch[1] > 1}
+            self._to_come, self._seen_at = await self.transact(results.to_come, sorted(shared)), now
+        return len(self._to_come.get(key[1:], set()) - {m.job_id for m in present})
 
     def _tray_wait_s(self, instrument: str, capability: str) -> float:
         """Longest wait for a fuller tray: as the lab file says, else no longer than the act itself takes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +11,7 @@ from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.policy import Policy
 from campaigns.sites import SHIP
-from campaigns.trays import Key, mates
+from campaigns.trays import mates, set_points
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from instruments.crashpoint import crashpoint
@@ -322,13 +321,16 @@ def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
     return request, [job.id for job in jobs]
 
 
-def coming(tx: Transaction, key: Key, present: Sequence[str]) -> int:
-    """How many other jobs that want the same may still come."""
-    _, capability, params = key
-    others = [j for j in tx.find(db.Job, capability=capability, state=("planned", "queued")) if j.id not in present]
-    alike = [j for j in others if json.dumps(j.params, sort_keys=True) == params]
-    active = {e.id for e in tx.find(db.Experiment, id=[j.experiment_id for j in alike], state=("planned", "running"))}
-    return sum(j.experiment_id in active for j in alike)
+def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str], set[str]]:
+    """Jobs of these capabilities that have not begun and still may, by what they have in common with others of a tray."""
+    jobs = tx.find(db.Job, capability=list(capabilities), state=("planned", "queued"))
+    experiments = list({job.experiment_id for job in jobs})
+    active = {e.id for e in tx.find(db.Experiment, id=experiments, state=("planned", "running"))}
+    found: dict[tuple[str, str], set[str]] = {}
+    for job in jobs:
+        if job.experiment_id in active:
+            found.setdefault((job.capability, set_points(job.params)), set()).add(job.id)
+    return found
 
 
 # -- what people want ---------------------------------------------------------------------------

@@ -17,7 +17,12 @@ Key = tuple[tuple[str, ...], str, str]
 
 def key_of(instruments: Sequence[str], capability: str, params: Mapping[str, Any]) -> Key:
     """What samples must have in common to share a tray."""
-    return tuple(instruments), capability, json.dumps(params, sort_keys=True)
+    return tuple(instruments), capability, set_points(params)
+
+
+def set_points(params: Mapping[str, Any]) -> str:
+    """Parameters in one form, to be compared."""
+    return json.dumps(params, sort_keys=True)
 
 
 def mates(campaign_id: str, plan: Mapping[str, Any]) -> str:
@@ -75,7 +80,7 @@ class Trays:
         Takes an instrument and puts these jobs on a tray; the tray's id, and who of them is on it.
         None when none of them is wanted any more.
     coming
-        How many other jobs could still join a tray of this key.
+        How many other jobs could still join a tray of this key, on which these already are.
     look
         Returns when it is worth looking again.
     now
@@ -86,7 +91,7 @@ class Trays:
         self,
         *,
         start: Callable[[Key, Callable[[], list[str]]], Awaitable[tuple[str, list[str]] | None]],
-        coming: Callable[[Key, Sequence[str]], Awaitable[int]],
+        coming: Callable[[Key, Sequence[Member]], Awaitable[int]],
         look: Callable[[], Awaitable[None]],
         now: Callable[[], float],
     ) -> None:
@@ -137,7 +142,7 @@ class Trays:
     async def _ready(self, tray: Forming) -> bool:
         if tray.full or tray.due(self.now()):
             return True
-        return await self.coming(tray.key, [m.job_id for m in tray.members]) == 0
+        return await self.coming(tray.key, tray.members) == 0
 
     def _place(self, tray: Forming, tray_id: str, jobs: Sequence[str]) -> None:
         for member in [m for m in tray.members if m.job_id in jobs]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from campaigns.floor import Floor, share
-from campaigns.trays import Key, Trays, key_of
+from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import LoopClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
@@ -34,7 +34,7 @@ class Furnace:
         self.started.append((self.clock.monotonic(), members()))
         return f"Y-{len(self.started)}", members()
 
-    async def coming(self, key: Key, present: Sequence[str]) -> int:
+    async def coming(self, key: Key, present: Sequence[Member]) -> int:
         return self.expected
 
     def join(self, job: str, key: Key = AGE) -> Awaitable[str | None]:
