@@ -160,6 +160,7 @@ def follow_in_pipe(path: Place, id: str, ticker: Ticker) -> None:
         with suppress(UnreachableError):  # what was not told now is told at a later look
             tell_ended(path, id, told)
             tell_asked(path, id, told)
+            tell_out(path, told)
 
 
 def tell_ended(path: Place, id: str, told: set[str]) -> None:
@@ -176,6 +177,19 @@ def tell_asked(path: Place, id: str, told: set[str]) -> None:
         if task["campaign"] == id and task["id"] not in told:
             told.add(task["id"])
             print(f"waiting for a person: {task['title']}; labctl task show {task['id']}", flush=True)
+
+
+def tell_out(path: Place, told: set[str]) -> None:
+    """A line for each instrument that was taken out and was not told of before."""
+    for row in glance.holds(path):
+        if row["id"] not in told:
+            told.add(row["id"])
+            print(clean(out_of_work(row)), flush=True)
+
+
+def out_of_work(row: Row) -> str:
+    """An instrument on hold, in one line."""
+    return f"{row['instrument']} is out, by {row['placed_by']}: {row['reason']}"
 
 
 def asked(path: Place, id: str) -> str:
@@ -209,9 +223,11 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
 
 
 def trouble(path: Place) -> str:
-    """What a running job waits for, if its device does not answer."""
+    """What a running job waits for, if its device does not answer; else which instruments are out."""
     waiting = [row for row in glance.queue(path) if row["state"] == "running" and row["message"]]
-    return f"{waiting[0]['sample']}: {waiting[0]['message']}" if waiting else ""
+    if waiting:
+        return f"{waiting[0]['sample']}: {waiting[0]['message']}"
+    return "\n".join(out_of_work(row) for row in glance.holds(path))
 
 
 def screen(progress: Row, campaign: Row, experiments: list[Row], note: str) -> Any:

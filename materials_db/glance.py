@@ -324,6 +324,11 @@ def instruments(path: Place) -> list[Row]:
     )
 
 
+def holds(path: Place) -> list[Row]:
+    """Instruments that are out, by whom and why."""
+    return ask(path, "SELECT id, instrument, mode, placed_by, reason FROM hold WHERE state = 'active' ORDER BY id")
+
+
 def reference(path: Place, instrument: str) -> Row | None:
     """What an instrument read last of its own reference material, and when; None when it has none."""
     rows = ask(
