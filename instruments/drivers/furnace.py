@@ -45,6 +45,7 @@ from instruments.transport import Registers
 
 PROCESS, ALARMS, STATUS, SEGMENT, IDENTITY, STATISTICS, BREAK, MANUAL, SCALES = 1, 13, 23, 56, 122, 133, 258, 273, 525
 PROGRAM, COUNTER, TAG, SUM, TRAY, LOG = 8192, 20480, 20482, 20514, 20528, 20640
+SIMULATED = 0xF000  #: high word of the serial numbers that are left to simulated furnaces, and above
 SEGMENTS, PLACES, TAG_REGISTERS, LABEL_REGISTERS, LOGGED = 14, 8, 32, 12, 121
 RESET, RUNNING, HOLD, HOLDBACK, COMPLETE = 1, 2, 4, 8, 16
 END, RAMP, DWELL = 0, 1, 3
@@ -170,7 +171,8 @@ class Furnace:
     async def identity(self) -> str:
         """Who answers."""
         model, high, low = await self._read(IDENTITY, 3)
-        return f"tray furnace,TF-8 (controller {model:04X}),{(high << 16) + low}"
+        maker = "labctl simulation" if high >= SIMULATED else "tray furnace"
+        return f"{maker},TF-8 (controller {model:04X}),{(high << 16) + low}"
 
     async def close(self) -> None:
         """Let go of the wire."""

@@ -24,6 +24,7 @@ KNOB_K_PER_S = 10.0 / 60.0  #: how fast it follows a set-point from the front pa
 UNLOAD_S = 300.0
 HOTTEST_C = 700.0
 LONGEST_DWELL_MIN = 900.0
+SERIALS = 0xF0000000  #: serial numbers of simulated furnaces begin here
 SEGMENTS, PLACES, LABEL, TAG, LOGGED = 14, 8, 12, 32, 121  #: sizes, in segments, places, registers and PVs
 PROGRAM, COUNTER, TRAY, LOG = 8192, 20480, 20528, 20640  #: where the longer blocks begin
 RESET, RUN, COMPLETE = 1, 2, 16
@@ -86,7 +87,7 @@ class TrayFurnace(Machine):
             Block(13, 2, lambda: self.alarms, self._writer("alarms")),
             Block(23, 1, lambda: [self.status()], self._command),
             Block(56, 1, lambda: [self._segment()]),
-            Block(122, 3, lambda: [0x2480, *two(zlib.crc32(self.name.encode()))]),
+            Block(122, 3, lambda: [0x2480, *two(SERIALS | zlib.crc32(self.name.encode()))]),
             Block(133, 3, self._statistics),
             Block(258, 1, lambda: [int(self._broken())]),
             Block(273, 1, lambda: [int(self.mode_override == "LOCAL")]),
