@@ -120,7 +120,7 @@ class ImpedanceAnalyser(ProgramMachine):
             raise InvalidMeasurement(f"{len(spectra)} sweeps came, {params.repeats} were asked for")
         value, u = conductivity([solution_resistance(s) for s in spectra], cell, u_cell)
         sample, at = request.samples[0].sample_id, self.clock.now()
-        check = await self.check(run_id, "ionic_conductivity", "mS/cm")
+        check = await self.check(run_id, "ionic_conductivity", "mS/cm", scale=u_cell / cell)
         return JobResult(
             job_id=request.job_id,
             readings=(

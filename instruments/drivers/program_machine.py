@@ -6,6 +6,7 @@ asked whether an act began.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from instruments.contract import Check, Fault, Found, JobRequest, Mode, NotStarted, Run, RunState, Unknowable
@@ -112,10 +113,17 @@ class ProgramMachine:
             raise BadReply(f"run {run_id} answers for sample {sample[:40]!r}, not {request.samples[0].sample_id!r}")
         return found[1:]
 
-    async def check(self, run_id: str, quantity: str, unit: str) -> Check:
-        """What its reference material read beside a run."""
+    async def check(self, run_id: str, quantity: str, unit: str, scale: float = 0.0) -> Check:
+        """What its reference material read beside a run.
+
+        Parameters
+        ----------
+        scale
+            Relative standard uncertainty of the scale as it was calibrated: within it no drift is an error.
+        """
         name, *numbers = fields(await self.wire.query(f"RUN:CHEC? {run_id}"), 5, "reference")
-        value, u, certified, u_certified = (number(text, "reference", 0, 1e6) for text in numbers)
+        value, u_reading, certified, u_certified = (number(text, "reference", 0, 1e6) for text in numbers)
+        u = math.hypot(u_reading, scale * value)
         return Check(
             reference=name, quantity=quantity, unit=unit, value=value, u=u, certified=certified, u_certified=u_certified
         )

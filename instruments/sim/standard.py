@@ -9,7 +9,8 @@ from instruments.sim.memory_of_machines import PastRun
 from instruments.sim.scpi_device import Refused, Reply, ScpiDevice
 from instruments.sim.world import World
 
-GONE_OFF = 0.05  #: relative, of a scale that has jumped (fault "drift"), until the next calibration
+GONE_OFF = 0.05  #: relative, of a scale that has jumped (fault "drift"), until somebody calibrates it
+BY_ITSELF = 500  #: runs after which a machine adjusts its scale by itself
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Standard:
 
 
 class WithStandard(ScpiDevice):
-    """A machine whose scale walks at random from run to run since its last calibration."""
+    """A machine whose scale walks at random from run to run since its last calibration or adjustment."""
 
     standard: Standard
     drift_per_run: float  #: relative
@@ -46,7 +47,7 @@ class WithStandard(ScpiDevice):
             self.world.memory.note(f"gone off {self.name}", str(GONE_OFF))
         since = self.count() - int(self.world.memory.noted(f"calibrated {self.name}") or 0)
         walk = self.world.rng("drift", self.name)
-        walked = sum(walk.gauss(0.0, self.drift_per_run) for _ in range(min(since, 2000)))
+        walked = sum(walk.gauss(0.0, self.drift_per_run) for _ in range(since % BY_ITSELF))
         return walked + float(self.world.memory.noted(f"gone off {self.name}") or 0.0)
 
     def reference(self, run: PastRun) -> str:
