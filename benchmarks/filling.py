@@ -57,7 +57,7 @@ def altered(table: str, column: str, type: sa.types.TypeEngine[object], dialect:
     if table == "event" and column == "seq":
         return "seq + k * (SELECT max(seq) FROM event)"
     if column in DIGESTS or (column == "id" and table in WITH_DIGEST):
-        return f"substr(CAST(1000 + k AS TEXT), 2) || substr({column}, 4)"
+        return f"'x' || substr(CAST(100 + k AS TEXT), 2) || substr({column}, 4)"  # no digest begins so
     if not isinstance(type, sa.String | sa.JSON):
         return column
     found = f"CAST({column} AS TEXT)" if dialect == "postgresql" else column
