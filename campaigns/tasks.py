@@ -13,7 +13,7 @@ from typing import Any
 
 from campaigns import results
 from campaigns.errors import CampaignError
-from instruments.contract import Fault, JobStatus
+from instruments.contract import ACTION, Fault, JobStatus
 from instruments.people import Answer, Entry, Question
 from materials_db import records as db
 from materials_db.store import MaterialsStore, Transaction
@@ -22,6 +22,7 @@ ACTOR = "labctl"
 SILENT = results.SILENT
 SICK, SICK_OF = 3, 5  #: so many machine faults of so many jobs take an instrument out
 TWICE = 2  #: so many runs in a row whose reference was off do, too; a single one is only repeated
+MOST_ON_TRAY = 64  #: jobs looked through for the newest two acts
 #: Faults that say something about a machine, and nothing about the material.
 MACHINE_FAULTS = {
     Fault.TRANSPORT, Fault.TIMEOUT, Fault.BAD_REPLY, Fault.INTERLOCK, Fault.JAM, Fault.DRIFT, Fault.UNKNOWN,
@@ -195,9 +196,10 @@ def hold_if_sick(tx: Transaction, instrument: str, instrument_id: str, at: datet
 
 def hold_if_off(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
     """Take an instrument out, twin or not, whose own reference was off twice in a row: all that it reads is wrong."""
-    last = since_release(tx, instrument, instrument_id, TWICE)
-    if len(last) == TWICE and all(job.fault == Fault.DRIFT for job in last):
-        hold(tx, instrument, f"drift: {last[0].message}; calibrate it, then release it", at)
+    newest = {job.tray or job.id: job for job in reversed(since_release(tx, instrument, instrument_id, MOST_ON_TRAY))}
+    last = list(newest.values())[-TWICE:]
+    if len(last) == TWICE and all(any(abs(c["zeta"]) >= ACTION for c in job.as_run.get("checks", ())) for job in last):
+        hold(tx, instrument, f"drift: {last[-1].message}; calibrate it, then release it", at)
 
 
 def since_release(tx: Transaction, instrument: str, instrument_id: str, count: int) -> list[db.Job]:

@@ -14,7 +14,7 @@ from campaigns.bench import in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.policy import DEFAULT, FailuresSection, Policy
-from instruments.contract import Fault, JobRequest
+from instruments.contract import Fault, JobRequest, Run, RunState
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost
 from instruments.guard import DriverBroken, Guard
 from instruments.host import Host
@@ -203,6 +203,27 @@ def test_the_twin_of_an_instrument_whose_reference_is_off_does_its_work() -> Non
         assert {e.state for e in found(lab, db.Experiment)} == {"done"}
         assert [(h.instrument, h.state) for h in found(lab, db.Hold)] == [("analyser-1", "active")]
         check_what_was_read(lab, off=2)
+
+    live(work())
+
+
+def test_a_drift_that_no_reference_shows_takes_no_instrument_out_that_cannot_be_spared() -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        driver, left = lab.hosts["analyser-1"].driver, [2]
+        sound = driver.poll
+
+        async def cold(run_id: str) -> Run:
+            run = await sound(run_id)
+            if run.state is not RunState.DONE or left[0] == 0:
+                return run
+            left[0] -= 1
+            return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.DRIFT, message="10 K too cold")
+
+        driver.poll = cold  # type: ignore[method-assign]
+        await run(lab, budget={"experiments": 3})
+        assert len(found(lab, db.Job, fault="drift")) == 2
+        assert not found(lab, db.Hold)
 
     live(work())
 
