@@ -36,13 +36,13 @@ def main() -> None:
         assert session.worker is not None
         print(f"{'experiments':>11} {'resident MB':>11} {'experiments/s':>13}")
         shown, begin = 0, time.perf_counter()
-        while session.worker.alive:
+        while shown < asked.n and session.worker.alive:
             done = glance.progress(session.lab.glance_path, session.campaign_id)["ended"]
             if done >= shown + 500:
                 now = time.perf_counter()
                 print(f"{done:>11} {resident_mb():>11.0f} {(done - shown) / (now - begin):>13.1f}", flush=True)
                 shown, begin = done, now
-            session.wait(1.0)
+            session.wait(0.2)
         SimulatorControl(folder / ".labctl" / "simulator").stop()
 
 
