@@ -31,7 +31,6 @@ VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no lo
 UNENDED = ["PENDING", "ENQUEUED", "DELAYED"]
 CONTROL = "control"  #: the queue of campaigns and experiments
 CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry on; jobs belong to their host
-CONNECTIONS = 8  #: of the engine to its database; each keeps pages and statements of its own
 HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
 ELSEWHERE_S = 1.0  #: wall seconds between looks at workflows that this process does not carry
 RECORDED_S = 60.0  #: wall seconds after which the end of a workflow is surely on record
@@ -135,13 +134,11 @@ class DurableEngine:
                 "serializer": self.serializer,
                 "log_level": "CRITICAL",
                 "notification_listener_polling_interval_sec": 0.2,
-                "sys_db_pool_size": CONNECTIONS,
             }
         )
         for name, workflow in self.workflows.items():
             self.registered[name] = self._register(name, workflow)
-        pool = {"pool_size": CONNECTIONS // 2, "max_overflow": 0}
-        self.datasource = SQLAlchemyDatasource.create(self.url, engine_kwargs=pool, serializer=self.serializer)
+        self.datasource = SQLAlchemyDatasource.create(self.url, serializer=self.serializer)
         DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
         await DBOS.register_queue_async(self.control, polling_interval_sec=4 * self.poll_s)
