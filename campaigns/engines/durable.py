@@ -31,6 +31,9 @@ VERSION = "labctl-workflows-1"  #: raised only when recorded workflows can no lo
 UNENDED = ["PENDING", "ENQUEUED", "DELAYED"]
 CONTROL = "control"  #: the queue of campaigns and experiments
 CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry on; jobs belong to their host
+#: Whoever writes a step asks over a second connection whether the workflow is still its own. Each of the threads, and of those
+#: that DBOS has beside them, must find one: else all wait for the lock of the one that does not, until SQLite gives up (30 s).
+THREADS, CONNECTIONS = 16, 16 + 8
 HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
 ELSEWHERE_S = 1.0  #: wall seconds between looks at workflows that this process does not carry
 RECORDED_S = 60.0  #: wall seconds after which the end of a workflow is surely on record
@@ -134,6 +137,8 @@ class DurableEngine:
                 "serializer": self.serializer,
                 "log_level": "CRITICAL",
                 "notification_listener_polling_interval_sec": 0.2,
+                "max_executor_threads": THREADS,
+                "sys_db_pool_size": CONNECTIONS,
             }
         )
         for name, workflow in self.workflows.items():

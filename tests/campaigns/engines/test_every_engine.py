@@ -148,3 +148,22 @@ async def test_a_failed_write_leaves_no_row(lab: Any) -> None:
 
     await live(make({"mix": mix}), "mix", "E-1")
     assert ledger.rows() == []
+
+
+async def test_many_workflows_that_write_at_once_keep_nobody_from_ending(lab: Any) -> None:
+    """Where the writers' second connections run out, they stand still until SQLite gives up."""
+    make, ledger = lab
+
+    async def mix(steps: Steps, name: str) -> Any:
+        for n in range(3):
+            await steps.record(f"write {n}", ledger.write, f"{name}/{n}")
+        return name
+
+    engine = make({"mix": mix})
+    await engine.open()
+    names = [f"E-{n}" for n in range(60)]
+    await asyncio.gather(*(engine.submit("mix", name, name) for name in names))
+    ended = await asyncio.gather(*(until(lambda name=name: engine.ended(name)) for name in names))  # type: ignore[misc]
+    await engine.close()
+    assert [e.answer for e in ended] == names
+    assert sorted(ledger.rows()) == sorted(f"{name}/{n}" for name in names for n in range(3))
