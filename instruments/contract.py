@@ -146,7 +146,7 @@ class Check(Params):
     value: float
     u: float = Field(ge=0)  #: standard uncertainty (k=1) of that reading
     certified: float
-    u_certified: float = Field(ge=0)
+    u_certified: float = Field(gt=0)  #: no certificate states none
 
     @property
     def zeta(self) -> float:

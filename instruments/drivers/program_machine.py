@@ -123,6 +123,8 @@ class ProgramMachine:
         """
         name, *numbers = fields(await self.wire.query(f"RUN:CHEC? {run_id}"), 5, "reference")
         value, u_reading, certified, u_certified = (number(text, "reference", 0, 1e6) for text in numbers)
+        if u_certified == 0:
+            raise BadReply(f"reference: {name[:40]!r} is certified without uncertainty")
         u = math.hypot(u_reading, scale * value)
         return Check(
             reference=name, quantity=quantity, unit=unit, value=value, u=u, certified=certified, u_certified=u_certified

@@ -82,6 +82,12 @@ async def test_a_raw_file_that_cannot_be_read_is_a_bad_reply(raw: bytes) -> None
         await driver.fetch(job("indent"), Indents(indents=5), "3")
 
 
+async def test_a_reference_without_uncertainty_is_a_bad_reply() -> None:
+    driver = HardnessTester(ScriptedTransport([("RUN:CHEC? 3", '"block",124.0,0,120,0')]), CLOCK)
+    with pytest.raises(BadReply, match="certified without uncertainty"):
+        await driver.check("3", "vickers_hardness", "kgf/mm^2")
+
+
 def curve(pit: float) -> list[tuple[float, float]]:
     return [(v / 100, 2e-6 if v / 100 < pit else 1e-3) for v in range(-130, -20)]
 
