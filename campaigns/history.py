@@ -50,7 +50,7 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
-    digests: dict[int, str] = field(default_factory=dict)  #: of each observation
+    digests: dict[int, bytes] = field(default_factory=dict)  #: SHA-256 of each observation
     until: datetime | None = None  #: what ended later is left aside
     _plain: dict[int, Observation] = field(default_factory=dict)  #: without their blocks
 
@@ -98,7 +98,7 @@ class History:
 
     def _learn(self, observation: Observation) -> None:
         self.observations[observation.number] = observation
-        self.digests[observation.number] = hashlib.sha256(repr(observation).encode()).hexdigest()
+        self.digests[observation.number] = hashlib.sha256(repr(observation).encode()).digest()
 
     @property
     def known(self) -> list[Observation]:
@@ -119,7 +119,7 @@ class History:
     @property
     def digest(self) -> str:
         """SHA-256 of all observations in the order of their numbers: what a proposal was decided on."""
-        return hashlib.sha256("".join(self.digests[n] for n in sorted(self.digests)).encode()).hexdigest()
+        return hashlib.sha256("".join(self.digests[n].hex() for n in sorted(self.digests)).encode()).hexdigest()
 
     @property
     def pending(self) -> list[Candidate]:

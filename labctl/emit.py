@@ -45,12 +45,15 @@ def emit(
     *,
     kind: str,
     id: str = "id",
+    none: str | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write rows to stdout in the format that was asked for.
 
     Parameters
     ----------
+    none
+        What a person is told where there are no rows.
     about
         Further fields of the JSON document: what is true of all rows.
     """
@@ -66,7 +69,7 @@ def emit(
         for row in rows:
             print(clean(str(row[id])))
     elif sys.stdout.isatty():
-        print_table(rows, columns, kind)
+        print_table(rows, columns, none or f"no {kind} yet")
     else:
         for row in rows:
             print("\t".join(whole(row.get(c.key), c) for c in columns))
@@ -125,7 +128,7 @@ def csv_cell(value: Any) -> Any:
     return value
 
 
-def print_table(rows: Sequence[Row], columns: Sequence[Column], kind: str) -> None:
+def print_table(rows: Sequence[Row], columns: Sequence[Column], none: str) -> None:
     """A table that fits the terminal: columns of the highest rank are left out first."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -134,7 +137,7 @@ def print_table(rows: Sequence[Row], columns: Sequence[Column], kind: str) -> No
 
     console = Console(highlight=False)
     if not rows:
-        console.print(Text(f"no {kind} yet"))
+        console.print(Text(none))
         return
     said = [c for c in columns if c.rank == 0 or any(cell(row, c) for row in rows)]
     shown = fitting(rows, said, console.width)

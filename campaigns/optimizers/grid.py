@@ -75,25 +75,22 @@ class Grid:
         self.composition = space.composition
         self.steps = self.composition.steps if self.composition else 1
         self.names = self.composition.names if self.composition else ()
-        self._rows: dict[Candidate, tuple[Array, Array]] = {}  #: each candidate is read once
+        self._rows: dict[Candidate, bytes] = {}  #: each candidate is read once; bytes, as a long history has many
 
     # -- candidates and rows --------------------------------------------------------------
 
     def table(self, candidates: Sequence[Candidate]) -> Table:
         """Candidates as rows."""
-        rows = [self._row(c) for c in candidates]
-        size = len(rows)
-        return Table(
-            np.array([r[0] for r in rows]).reshape(size, len(self.names)),
-            np.array([r[1] for r in rows]).reshape(size, len(self.space.process)),
-        )
+        width = len(self.names) + len(self.space.process)
+        rows = np.frombuffer(b"".join(map(self._row, candidates))).reshape(len(candidates), width)
+        return Table(*np.split(rows, [len(self.names)], axis=1))
 
-    def _row(self, candidate: Candidate) -> tuple[Array, Array]:
+    def _row(self, candidate: Candidate) -> bytes:
         row = self._rows.get(candidate)
         if row is None:
             counts = [round(float(candidate.fractions.get(n, 0)) * self.steps, 6) for n in self.names]
             settings = [self._code(p, candidate.process[p.name]) for p in self.space.process]
-            row = self._rows[candidate] = np.array(counts), np.array(settings)
+            row = self._rows[candidate] = np.array([*counts, *settings], dtype=float).tobytes()
         return row
 
     def raw(self, table: Table) -> Array:

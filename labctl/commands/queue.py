@@ -29,4 +29,5 @@ def list_(
     from labctl.emit import emit
     from materials_db import glance
 
-    emit(glance.queue(database(lab), planned=all_), QUEUE, output, kind="jobs", id="run")
+    rows = glance.queue(database(lab), planned=all_)
+    emit(rows, QUEUE, output, kind="jobs", id="run", none="no job runs or waits")

@@ -29,7 +29,8 @@ def list_(
     from labctl.emit import emit
     from materials_db import glance
 
-    emit(glance.tasks(database(lab), every=all_), TASKS, output, kind="tasks")
+    none = "no tasks yet" if all_ else "no task is open; answered ones: labctl task list --all"
+    emit(glance.tasks(database(lab), every=all_), TASKS, output, kind="tasks", none=none)
 
 
 @app.command(epilog="Example: labctl task show T-00001")

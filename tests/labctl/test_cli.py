@@ -87,6 +87,11 @@ def test_the_same_list_on_a_terminal_of_80_columns() -> None:
 
 
 @pytest.mark.usefixtures("small_lab")
+def test_an_empty_list_says_what_there_is_none_of() -> None:
+    assert on_terminal("task", "list") == "no task is open; answered ones: labctl task list --all\n"
+
+
+@pytest.mark.usefixtures("small_lab")
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_every_list_fits_the_terminal(width: int) -> None:
     for words in (
