@@ -1,8 +1,10 @@
 """The surrogate: a few small models that each see the candidates in their own way, averaged.
 
 Gaussian processes of different smoothness in different coordinates, and for process
-parameters a forest. Mean and variance of the equal-weight mixture follow the law of total
-variance. It is fitted and asked as the library does (`fit`, `predict`), and keeps the
+parameters a forest. Mean and variance of the mixture follow the law of total variance. All
+processes count the same in a list; in a space each counts by how well it predicts the rows
+left out (pseudo-BMA, Yao, Vehtari, Simpson and Gelman 2018, with the evidence tempered, as
+nearby rows say much the same). It is fitted and asked as the library does (`fit`, `predict`), and keeps the
 predictions of attached candidates up to date row by row.
 
 What it answers depends on the rows and the seed alone, bit for bit: hyperparameters are
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,8 @@ FIT_ON = 100  #: rows on which hyperparameters are fitted: the best half and a r
 MOST = 600  #: rows that a process holds: beyond, the best half and a random rest
 ANCHORS = (8, 12, 16, 24, 32, 48, 64, 96, 144, 216, 324, 486, 729, 1093, 1640, 2460, 3690)
 TAIL = 2.0  #: robust standard deviations below the median beyond which values are pulled in
+TEMPER, LEAST = 0.2, 0.02  #: how much of the evidence for a process counts, where it counts; its smallest weight
+ENOUGH = 12  #: rows from which leave-one-out predictions say anything
 OUTLIER, DEGREES = 4.0, 4.0  #: leave-one-out residual that is suspect; degrees of freedom of its weight
 
 
@@ -148,6 +153,8 @@ class State:
     spread: float = 1.0  #: of the values at the last fit: the unit of their variance
     rows: Array = field(default_factory=lambda: np.zeros(0, int))  #: which, in its own order
     anchors: dict[int, Array] = field(default_factory=dict)  #: hyperparameters at fixed numbers of rows
+    judged: Array = field(default_factory=lambda: np.zeros(0, int))  #: rows of the last fit
+    density: Array = field(default_factory=lambda: np.zeros(0))  #: log density of each, predicted from the others
 
 
 class Mixture:
@@ -171,6 +178,8 @@ class Mixture:
         Whether values are labels, to be taken as they are.
     tail
         Whether bad values need not be told apart.
+    judge
+        Whether processes count by how well they predict; else all the same.
     """
 
     def __init__(
@@ -185,7 +194,9 @@ class Mixture:
         features: Sequence[Callable[[Array], Array]] = (),
         labels: bool = False,
         tail: bool = True,
+        judge: bool = False,
     ) -> None:
+        self.judge = judge
         self.members, self.seed, self.candidates = tuple(members), seed, candidates
         self.forest_weight, self.forest_view = forest, forest_view
         self.blocks, self.features, self.labels, self.tail = blocks, tuple(features), labels, tail
@@ -237,6 +248,7 @@ class Mixture:
                 self.forest_view(new.raw[rows]), self.standard[rows]
             )
             self._forest_of_candidates: tuple[Array, Array] | None = None
+        self.weights = self._weighed()
         self._at_candidates = None
         self.X_train_ = new.raw  # the library reads the number of dimensions here
         return self
@@ -272,11 +284,26 @@ class Mixture:
         theta = self._hyperparameters(member, state, at, start)
         rows, index = self._rows(member, at, MOST, "rows")
         state.process.condition(rows, theta)
-        if weights := self._weights(state.process, rows):
-            rows = Rows(points=rows.points, values=rows.values, share=weights[0], known=rows.known, block=rows.block)
-            state.process.condition(rows, theta)
-        assert self.known is not None
-        state.at, state.held, state.rows, state.spread = at, at, index, self._scale(at).spread
+        spread = self._scale(at).spread
+        if len(rows) >= ENOUGH and not self.labels:
+            mean, variance = state.process.leave_one_out(rows.values)
+            z = (rows.values - mean) / np.sqrt(variance)
+            state.judged, state.density = index, -0.5 * (np.log(variance) + z**2) - np.log(spread)
+            if (share := doubted(z)) is not None:
+                told = Rows(points=rows.points, values=rows.values, share=share, known=rows.known, block=rows.block)
+                state.process.condition(told, theta)
+        state.at, state.held, state.rows, state.spread = at, at, index, spread
+
+    def _weighed(self) -> Array:
+        """How much each process counts."""
+        equal = np.full(len(self.states), 1 / len(self.states))
+        if not self.judge or self.labels or len(self.known or ()) < ENOUGH:
+            return equal
+        common = reduce(np.intersect1d, (s.judged for s in self.states))
+        score = TEMPER * np.array([s.density[np.isin(s.judged, common)].sum() for s in self.states])
+        weights = np.maximum(np.exp(score - score.max()), LEAST)
+        result: Array = weights / weights.sum()
+        return result
 
     def _hyperparameters(self, member: Member, state: State, at: int, start: Array) -> Array:
         rows, _ = self._rows(member, at, FIT_ON, "fit")
@@ -296,21 +323,6 @@ class Mixture:
             block=self.known.block[index],
         ), index
 
-    def _weights(self, process: GaussianProcess, rows: Rows) -> tuple[Array] | None:
-        """Noise of rows far below what all others say, as under Student's t; None when there is none.
-
-        Only surprises to the worse are doubted: one to the better may be the peak that is
-        looked for, and is worth a replicate.
-        """
-        if len(rows) < 12 or self.labels:
-            return None
-        mean, variance = process.leave_one_out(rows.values)
-        z = (rows.values - mean) / np.sqrt(variance)
-        suspect = z < -OUTLIER
-        if not suspect.any():
-            return None
-        return (np.where(suspect, (DEGREES + z**2) / (DEGREES + 1), 1.0),)
-
     # -- predictions ----------------------------------------------------------------------
 
     def values_of(self, state: State) -> Array:
@@ -326,8 +338,16 @@ class Mixture:
             for m, s in zip(self.members, self.states, strict=True)
         ]
         if self.forest_weight and self.forest_view is not None:
-            parts += [self.forest.predict(self.forest_view(raw))] * self.forest_weight
-        return mixed(parts)
+            parts.append(self.forest.predict(self.forest_view(raw)))
+        return mixed(parts, self._shares)
+
+    @property
+    def _shares(self) -> Array:
+        """How much each part of a prediction counts: the processes, and the forest if there is one."""
+        if not self.forest_weight:
+            return self.weights
+        n = len(self.states)
+        return np.append(n * self.weights, self.forest_weight) / (n + self.forest_weight)
 
     def of_candidates(self) -> tuple[Array, Array]:
         """The same for the attached candidates."""
@@ -336,8 +356,8 @@ class Mixture:
             if self.forest_weight and self.forest_points is not None:
                 if self._forest_of_candidates is None:
                     self._forest_of_candidates = self.forest.predict(self.forest_points)
-                parts += [self._forest_of_candidates] * self.forest_weight
-            self._at_candidates = mixed(parts)
+                parts.append(self._forest_of_candidates)
+            self._at_candidates = mixed(parts, self._shares)
         return self._at_candidates
 
     def at(self, row: int) -> tuple[float, float]:
@@ -361,12 +381,12 @@ class Mixture:
             place = {row: i for i, row in enumerate(s.rows.tolist())}
             at = [place[row] for row in common]
             parts.append((mean[at], variance[at]))
-        mean, sd = mixed(parts)
+        mean, sd = mixed(parts, self.weights)
         return mean, sd**2, np.array(common, dtype=int)
 
     def drawn(self, raw: Array, size: int, rng: np.random.Generator) -> Array:
         """Landscapes at some rows, (size, n), standardised: each from one of the processes, drawn jointly."""
-        which = rng.integers(0, len(self.states), size)
+        which = rng.choice(len(self.states), size, p=self.weights)
         found = np.empty((size, len(raw)))
         for j, (m, s) in enumerate(zip(self.members, self.states, strict=True)):
             chosen = np.flatnonzero(which == j)
@@ -395,8 +415,18 @@ class Mixture:
         self._at_candidates = None
 
 
-def mixed(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Mean and standard deviation of an equal-weight mixture, by the law of total variance."""
+def doubted(z: Array) -> Array | None:
+    """Noise of rows far below what all others say, as under Student's t; None when there is none.
+
+    Only surprises to the worse are doubted: one to the better may be the peak that is looked
+    for, and is worth a replicate. `z`: leave-one-out residuals in standard deviations.
+    """
+    suspect = z < -OUTLIER
+    return np.where(suspect, (DEGREES + z**2) / (DEGREES + 1), 1.0) if suspect.any() else None
+
+
+def mixed(parts: Sequence[tuple[Array, Array]], weights: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of a mixture, by the law of total variance."""
     means, variances = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
-    mean = means.mean(0)
-    return mean, np.sqrt(np.maximum((variances + means**2).mean(0) - mean * mean, 1e-12))
+    mean = weights @ means
+    return mean, np.sqrt(np.maximum(weights @ (variances + means**2) - mean * mean, 1e-12))

@@ -125,6 +125,7 @@ class Study:
             blocks=blocks,
             features=self.features,
             tail=tail,
+            judge=not (self.finite or self.size is not None),
         )
 
     def chances(self, known: Sequence[Observation]) -> Callable[[Array], Array] | None:
