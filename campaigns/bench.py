@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from campaigns import budget, planning, shelf, tasks
@@ -177,13 +177,8 @@ class Bench:
                 "paused",
                 f"{history.machine_failures} experiments in a row were lost to machines, not to the material",
             )
-        used = budget.Used(
-            experiments=history.used.experiments,
-            time_s=(self.clock.now() - campaign.created_at).total_seconds(),
-            money=history.used.money,
-            stock_mg=history.used.stock_mg,
-            instrument_s=history.used.instrument_s,
-        )
+        now = self.clock.now()
+        used = replace(history.used, time_s=(now - (history.since or now)).total_seconds())
         gains = [history.gains[n] for n in sorted(history.gains)]
         reason = (
             (plan.stop_at_target and budget.target_reached(plan.objective, history.known))

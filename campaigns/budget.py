@@ -13,7 +13,7 @@ class Limits:
     """What a campaign may use up. None means no limit."""
 
     experiments: int | None = None
-    time_s: float | None = None  #: lab time since launch
+    time_s: float | None = None  #: lab time since the first experiment was planned
     money: float | None = None
     stock_mg: Mapping[str, float] = field(default_factory=dict)
     instrument_s: Mapping[str, float] = field(default_factory=dict)  #: by capability

@@ -50,6 +50,7 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
+    since: datetime | None = None  #: when the first experiment was planned
     digests: dict[int, bytes] = field(default_factory=dict)  #: SHA-256 of each observation
     until: datetime | None = None  #: what ended later is left aside
     _plain: dict[int, Observation] = field(default_factory=dict)  #: without their blocks
@@ -79,6 +80,7 @@ class History:
         self.gains[experiment.number] = experiment.plan.get("gain")
         self.used = add(self.used, cost_of(experiment.plan))
         self.seen = experiment.number
+        self.since = self.since or experiment.planned_at
 
     def _ended(self, tx: Transaction, experiment: db.Experiment) -> None:
         number = self.open.pop(experiment.id)
