@@ -104,13 +104,13 @@ class Floor:
             start=self._start_tray,
             coming=self._coming,
             look=lambda: self.clock.sleep(self.look_s),
-            now=self.clock.monotonic,
+            now=self.clock.elapsed,
         )
 
     def begin_with(self, turns: Turns) -> None:
         """Give turns out from here on, as the leases stand."""
         self.turns = turns
-        turns.now = self.clock.monotonic
+        turns.now = self.clock.elapsed
 
     # -- one job --------------------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Floor:
 
     async def _coming(self, key: Key, present: Sequence[Member]) -> int:
         """How many others may still join; one look at the record serves all trays that are being filled."""
-        now = self.clock.monotonic()
+        now = self.clock.elapsed()
         if not max(m.since for m in present) < self._seen_at <= now < self._seen_at + self.look_s:
             shared = {c.name for host in self.hosts.values() for c in host.describe() if c.batch[1] > 1}
             self._to_come, self._seen_at = await self.transact(results.to_come, sorted(shared)), now
@@ -394,8 +394,8 @@ class Floor:
 
     async def _ask_again(self, instrument: str) -> None:
         """An instrument that was taken out for its silence comes back by itself when it answers."""
-        now = self.clock.monotonic()
-        if instrument not in self.ours or now < self._asked.get(instrument, 0.0) + SILENT_S:
+        now = self.clock.elapsed()
+        if instrument not in self.ours or now < self._asked.get(instrument, -math.inf) + SILENT_S:
             return
         self._asked[instrument] = now
         health = await self.hosts[instrument].health()

@@ -22,6 +22,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Wall seconds that never run backwards. For time-outs."""
 
+    def elapsed(self) -> float:
+        """Lab seconds that never run backwards. For waits, shares and ageing."""
+
     async def sleep(self, lab_seconds: float) -> None:
         """Wait until `lab_seconds` of lab time have passed."""
 
@@ -33,6 +36,9 @@ class WallClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        return time.monotonic()
+
+    def elapsed(self) -> float:
         return time.monotonic()
 
     async def sleep(self, lab_seconds: float) -> None:
@@ -58,10 +64,13 @@ class ScaledClock:
         self._started = time.monotonic()
 
     def now(self) -> datetime:
-        return self._origin + timedelta(seconds=self.speed * (time.monotonic() - self._started))
+        return self._origin + timedelta(seconds=self.elapsed())
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def elapsed(self) -> float:
+        return self.speed * (time.monotonic() - self._started)
 
     async def sleep(self, lab_seconds: float) -> None:
         await asyncio.sleep(max(0.0, lab_seconds) / self.speed)
@@ -83,6 +92,9 @@ class LoopClock:
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def elapsed(self) -> float:
+        return self.monotonic()
 
     async def sleep(self, lab_seconds: float) -> None:
         await asyncio.sleep(max(0.0, lab_seconds))

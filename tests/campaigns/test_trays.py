@@ -11,7 +11,7 @@ import pytest
 from campaigns.floor import Floor, share
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
-from instruments.clock import LoopClock
+from instruments.clock import LoopClock, ScaledClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
 from tests.virtual_lab import live
 
@@ -153,3 +153,22 @@ def test_an_error_while_a_tray_starts_reaches_all_who_wait() -> None:
                 await furnace.join(job)
 
     live(run())
+
+
+def test_in_an_accelerated_lab_waits_are_lab_time() -> None:
+    """A sample that failed is seen to be gone within the lab's minutes, not within as many of the wall's."""
+    clock, looks = ScaledClock(ORIGIN, speed=1e6), [{AGE[1:]: {"E-00002/age"}}, {}]
+
+    async def look_at_record(work: object, *args: object) -> dict[tuple[str, str], set[str]]:
+        return looks.pop(0)
+
+    floor = Floor(look_at_record, {}, clock, {}, Turns(), look_s=120.0)
+
+    async def work() -> list[int]:
+        present = [Member("E-00001/age", clock.elapsed(), asyncio.get_running_loop().create_future())]
+        first = await floor._coming(AGE, present)
+        await clock.sleep(200.0)
+        return [first, await floor._coming(AGE, present)]
+
+    assert asyncio.run(work()) == [1, 0]
+    assert floor.turns.now == clock.elapsed
