@@ -15,7 +15,7 @@ beyond are added one by one, in a running process and after a restart alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -36,6 +36,7 @@ ANCHORS = (8, 12, 16, 24, 32, 48, 64, 96, 144, 216, 324, 486, 729, 1093, 1640, 2
 TAIL = 2.0  #: robust standard deviations below the median beyond which values are pulled in
 TEMPER, LEAST = 0.2, 0.02  #: how much of the evidence for a process counts, where it counts; its smallest weight
 ENOUGH = 12  #: rows from which leave-one-out predictions say anything
+REMAINDER = (-2.5, 1.0)  #: prior of the log variance that earlier campaigns leave unexplained, where there are any
 OUTLIER, DEGREES = 4.0, 4.0  #: leave-one-out residual that is suspect; degrees of freedom of its weight
 
 
@@ -197,6 +198,8 @@ class Mixture:
         judge: bool = False,
     ) -> None:
         self.judge = judge
+        if features:
+            members = [replace(m, kind=replace(m.kind, amplitude=REMAINDER)) for m in members]
         self.members, self.seed, self.candidates = tuple(members), seed, candidates
         self.forest_weight, self.forest_view = forest, forest_view
         self.blocks, self.features, self.labels, self.tail = blocks, tuple(features), labels, tail
