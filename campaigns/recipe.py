@@ -317,10 +317,12 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
             code="LAB-0233",
         )
         for i, section in enumerate(spec.recipe.steps)
+        if offering(section, capabilities)
         for name in section.measures
         if not any(name in c.produces for c in offering(section, capabilities).values())
     ]
-    if promised:
+    unknown = any(not offering(section, capabilities) for section in spec.recipe.steps)
+    if promised or unknown:  # what nobody offers is a fault of its own
         return promised
     return [
         Fault(

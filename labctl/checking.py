@@ -133,7 +133,7 @@ def instruments(lab: Lab) -> list[Row]:
         return [finding("instruments", "ok", "in the hands of the worker: labctl queue list")]
     rows = []
     for name, health in asyncio.run(ask_all(lab)).items():
-        todo = "check power and cable" if health.mode.value in ("offline", "fault") else ""
+        todo = "check power, cable and address" if health.mode.value in ("offline", "fault") else ""
         if registration.out_of_place(lab.file, health.identity):
             todo = "a simulation in a lab of real machines: give the real one's address"
         said = f"{health.mode.value}: {health.identity or health.message}"
@@ -146,7 +146,7 @@ async def ask_all(lab: Lab, host: str = MAIN) -> dict[str, Any]:
     clock = lab.clock()
     hosts = lab.hosts(clock, host)
     try:
-        return {name: await driven.health() for name, driven in hosts.items()}
+        return dict(zip(hosts, await asyncio.gather(*(driven.health() for driven in hosts.values())), strict=True))
     finally:
         for driven in hosts.values():
             await driven.close()

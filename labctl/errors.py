@@ -75,11 +75,11 @@ class NoContactError(LabError):
 
     def __init__(self, silent: Mapping[str, str]) -> None:
         names = ", ".join(silent)
-        verb = "does" if len(silent) == 1 else "do"
+        verb = "does not answer as it should" if len(silent) == 1 else "do not answer as they should"
         super().__init__(
-            f"{names} {verb} not answer; nothing was started",
+            f"{names} {verb}; nothing was started",
             where=tuple(f"{name}: {why}" for name, why in silent.items()),
-            hint="check power and cable, then: labctl doctor",
+            hint="check power, cable and address, then: labctl doctor",
         )
 
 
@@ -168,7 +168,7 @@ def report(error: Exception) -> Report:
         (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),
         (db.MaterialsDBError, "LAB-0300", 1, "labctl doctor"),
         (OutOfLimits, "LAB-0231", 7, ""),
-        (TransportError, "LAB-0502", 5, "check power and cable, then: labctl doctor"),
+        (TransportError, "LAB-0502", 5, "check power, cable and address, then: labctl doctor"),
         (InstrumentError, "LAB-0500", 1, ""),
     )
     for kind, code, status, hint in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Container, Mapping
 from datetime import datetime
@@ -38,7 +39,7 @@ async def reach(hosts: Mapping[str, Host]) -> dict[str, str]:
 
 async def ask_all(hosts: Mapping[str, Host]) -> tuple[dict[str, str], dict[str, str]]:
     """Identity of every instrument that answers, and what came instead from every other, by name."""
-    health = {name: await patient_health(host) for name, host in hosts.items()}
+    health = dict(zip(hosts, await asyncio.gather(*map(patient_health, hosts.values())), strict=True))
     silent = {name: h.message for name, h in health.items() if h.mode is Mode.OFFLINE}
     return {name: h.identity for name, h in health.items() if name not in silent}, silent
 

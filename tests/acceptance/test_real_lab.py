@@ -87,7 +87,10 @@ def closed_port() -> int:
 
 def check(lab: LabFolder, said: str) -> None:
     done = lab("campaign", "run", "campaigns/conductivity.toml", check=5)
-    assert "error LAB-0501: doser-1, thermostat-1, analyser-1 do not answer; nothing was started" in done.stderr
+    assert (
+        "error LAB-0501: doser-1, thermostat-1, analyser-1 do not answer as they should; nothing was started"
+        in done.stderr
+    )
     assert said in done.stderr
     assert "labctl doctor" in done.stderr
     assert "Traceback" not in done.stderr
