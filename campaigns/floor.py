@@ -10,11 +10,12 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 from campaigns import results, sites, tasks
 from campaigns.engine import Json
-from campaigns.trays import Key, Member, Trays, key_of
+from campaigns.trays import Key, Member, Trays, forming, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock, WallClock
 from instruments.contract import (
@@ -315,8 +316,10 @@ class Floor:
         """Wait for others that want the same; the tray's id."""
         job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
         key = key_of(place["instruments"], job.capability, job.params)
-        wait_s = min(self._tray_wait_s(i, job.capability) for i in place["instruments"])
-        return await self.trays.join(key, job_id, self.room(place), wait_s)
+        wait_s, room = min(self._tray_wait_s(i, job.capability) for i in place["instruments"]), self.room(place)
+        words = forming(room, self.clock.now() + timedelta(seconds=wait_s))
+        await self.transact(results.tell, job_id, words, self.clock.now())
+        return await self.trays.join(key, job_id, room, wait_s)
 
     async def _coming(self, key: Key, present: Sequence[Member]) -> int:
         """How many others may still join; one look at the record serves all trays that are being filled."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Key = tuple[tuple[str, ...], str, str]
@@ -28,6 +29,11 @@ def set_points(params: Mapping[str, Any]) -> str:
 def mates(campaign_id: str, plan: Mapping[str, Any]) -> str:
     """What all samples that were proposed for one tray have in common; empty where there are no trays."""
     return f"{campaign_id}/{plan['tray']}" if plan.get("tray") is not None else ""
+
+
+def forming(room: int, latest: datetime) -> str:
+    """What is on record of a sample that waits for others; `materials_db.glance` counts who waits with it."""
+    return f"tray forming 1/{room}, until {latest.astimezone(UTC):%Y-%m-%d %H:%M} at the latest"
 
 
 @dataclass(eq=False)
@@ -65,10 +71,6 @@ class Forming:
     def due(self, now: float) -> bool:
         """Whether the oldest has waited long enough."""
         return bool(self.members) and now >= self.members[0].since + self.wait_s
-
-    def words(self, latest: str) -> str:
-        """Where it stands, for those who watch."""
-        return f"tray forming {min(len(self.members), self.room)}/{self.room}, until {latest} at the latest"
 
 
 class Trays:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from materials_db.errors import NotFoundError
@@ -221,11 +222,12 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
     rows = ask(
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
-        " j.capability, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument, e.plan,"
-        " k.priority FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
+        " j.capability, j.params, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument,"
+        " e.plan, k.priority FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
         " LEFT JOIN instrument i ON i.id = j.instrument_id"
         f" WHERE j.state IN {OPEN} ORDER BY j.started_at IS NULL, j.state <> 'queued', -k.priority, j.queued_at, j.run",
     )
+    count_trays(rows)
     leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
     paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted <> 'run'")
     asked = ask(path, "SELECT job_id, id FROM task WHERE state = 'open'")
@@ -239,6 +241,27 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         tasks={r["job_id"]: r["id"] for r in asked},
     )
     return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
+
+
+FORMING = re.compile(r"tray forming 1/(\d+), until (.+)")  #: what is on record of a sample that waits for others
+
+
+def count_trays(rows: Sequence[Row]) -> None:
+    """Say of each sample that waits for a tray how many wait with it, and until when the first of them does."""
+    together: dict[str, list[Row]] = {}
+    for row in rows:
+        row["params"] = str(row["params"])
+        if row["state"] == "queued" and FORMING.fullmatch(row["message"] or ""):
+            together.setdefault(f"{row['capability']} {row['params']}", []).append(row)
+    for row in rows:
+        del row["params"]
+    for mates in together.values():
+        found = [match.groups() for row in mates if (match := FORMING.fullmatch(row["message"]))]
+        room, latest = int(found[0][0]), min(until for _, until in found)
+        for row in mates:
+            row["message"] = (
+                f"tray forming {min(len(mates), room)}/{room}, until {latest[11:]}"  # the hour, as of all that wait
+            )
 
 
 HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
@@ -268,7 +291,8 @@ def reason(row: Row, able: list[str], floor: Floor) -> str:
     """The one thing that it waits for now."""
     if task := floor.tasks.get(row["job"]):
         return f"waiting for a person: labctl task show {task}"
-    if row["message"]:
+    forms = str(row["message"] or "").startswith("tray forming")
+    if row["message"] and not forms:
         return str(row["message"])
     if row["state"] == "planned":
         return "waiting for the step before"
@@ -277,7 +301,9 @@ def reason(row: Row, able: list[str], floor: Floor) -> str:
     if row["campaign"] in floor.wanted:
         return f"campaign: {floor.wanted[row['campaign']]} wanted"
     waits = [words for name in able if (words := obstacle(name, row, floor))]
-    return "; ".join(waits) if len(waits) == len(able) else "next"
+    if len(waits) == len(able):
+        return "; ".join(waits)
+    return str(row["message"]) if forms else "next"
 
 
 def obstacle(name: str, row: Row, floor: Floor) -> str:

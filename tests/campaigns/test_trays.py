@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from campaigns.floor import Floor, share
-from campaigns.trays import Key, Member, Trays, key_of
+from campaigns.trays import Key, Member, Trays, forming, key_of
 from campaigns.turns import Turns
 from instruments.clock import LoopClock, ScaledClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
+from materials_db.glance import count_trays
 from tests.virtual_lab import live
 
 ORIGIN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -172,3 +173,17 @@ def test_in_an_accelerated_lab_waits_are_lab_time() -> None:
 
     assert asyncio.run(work()) == [1, 0]
     assert floor.turns.now == clock.elapsed
+
+
+def test_who_watches_sees_how_many_wait_for_a_tray_and_until_when() -> None:
+    def waits(hours: float, hot: int, state: str = "queued") -> dict[str, object]:
+        told = forming(8, ORIGIN + timedelta(hours=hours))
+        return {"capability": "age", "params": {"temperature_c": hot}, "state": state, "message": told}
+
+    rows = [waits(4, 190), waits(3, 190), waits(2, 170), waits(1, 190, "planned")]
+    count_trays(rows)
+    assert [row["message"] for row in rows[:3]] == [
+        "tray forming 2/8, until 03:00 at the latest",
+        "tray forming 2/8, until 03:00 at the latest",
+        "tray forming 1/8, until 02:00 at the latest",
+    ]
