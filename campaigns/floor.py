@@ -35,7 +35,7 @@ from materials_db import records as db
 from materials_db.store import Transaction
 
 SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
-SILENT_S = 300.0  #: lab seconds between questions to an instrument that was taken out for its silence
+SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
 
 
@@ -397,7 +397,7 @@ class Floor:
 
     async def _ask_again(self, instrument: str) -> None:
         """An instrument that was taken out for its silence comes back by itself when it answers."""
-        now = self.clock.elapsed()
+        now = self.clock.monotonic()
         if instrument not in self.ours or now < self._asked.get(instrument, -math.inf) + SILENT_S:
             return
         self._asked[instrument] = now
