@@ -250,18 +250,14 @@ def count_trays(rows: Sequence[Row]) -> None:
     """Say of each sample that waits for a tray how many wait with it, and until when the first of them does."""
     together: dict[str, list[Row]] = {}
     for row in rows:
-        row["params"] = str(row["params"])
+        shared = f"{row['capability']} {row.pop('params')}"
         if row["state"] == "queued" and FORMING.fullmatch(row["message"] or ""):
-            together.setdefault(f"{row['capability']} {row['params']}", []).append(row)
-    for row in rows:
-        del row["params"]
+            together.setdefault(shared, []).append(row)
     for mates in together.values():
         found = [match.groups() for row in mates if (match := FORMING.fullmatch(row["message"]))]
-        room, latest = int(found[0][0]), min(until for _, until in found)
+        room, latest = int(found[0][0]), min(until for _, until in found)[11:]  # the hour, as of all that wait
         for row in mates:
-            row["message"] = (
-                f"tray forming {min(len(mates), room)}/{room}, until {latest[11:]}"  # the hour, as of all that wait
-            )
+            row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {latest}"
 
 
 HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
