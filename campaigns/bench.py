@@ -179,11 +179,10 @@ class Bench:
             )
         now = self.clock.now()
         used = replace(history.used, time_s=(now - (history.since or now)).total_seconds())
-        gains = [history.gains[n] for n in sorted(history.gains)]
         reason = (
             (plan.stop_at_target and budget.target_reached(plan.objective, history.known))
             or budget.exhausted(plan.limits, used)
-            or budget.nothing_to_gain(plan.gain_threshold, plan.patience, gains)
+            or budget.nothing_to_gain(plan.gain_threshold, plan.patience, history.gains)
         )
         return ("done", reason) if reason else None
 
@@ -272,9 +271,9 @@ class Bench:
         answer = tasks.break_down(tx, experiment_id, why, self.clock.now())
         return {**answer, "released": list(self.hosts)}  # also turns of which no lease tells yet
 
-    async def look(self) -> None:
-        """Do what people have asked for since the last look."""
-        await self.floor.look()
+    async def look(self) -> list[str]:
+        """Do what people have asked for since the last look; ids of the campaigns that somebody should be working on."""
+        return await self.floor.look()
 
 
 def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:

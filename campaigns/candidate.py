@@ -9,6 +9,8 @@ from typing import Any
 
 Setting = float | int | str  #: value of one process parameter, in the unit its parameter states
 
+NOTHING: dict[str, Any] = {}  #: shared by all that have none, as a long history holds many; never written to
+
 
 def exact(share: Any) -> Fraction:
     """A share as a fraction; one that is exact already is shared, as a long history holds many of the same."""
@@ -39,7 +41,7 @@ class Candidate:
         if present and sum(present.values()) != 1:
             raise ValueError(f"shares sum to {float(sum(present.values()))}, not 1")
         object.__setattr__(self, "fractions", dict(sorted(present.items())))
-        object.__setattr__(self, "process", dict(sorted(self.process.items())))
+        object.__setattr__(self, "process", dict(sorted(self.process.items())) or NOTHING)
         object.__setattr__(self, "_hash", hash(self.key))  # once: optimizers look through whole histories
 
     @property

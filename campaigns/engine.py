@@ -75,10 +75,10 @@ class Engine(Protocol):
     async def take_over(self) -> None:
         """Carry on the campaigns and experiments of workers that are proven to be dead."""
 
-    async def find_lost(self) -> None:
+    async def find_lost(self) -> bool:
         """Begin again what this process has claimed and does not carry: the answer was lost with a connection.
 
-        Called every few seconds; takes up only what was missing the last time as well.
+        Called every few seconds; takes up only what was missing the last time as well. Whether something is missing.
         """
 
     async def under_way(self, prefix: str) -> list[str]:

@@ -380,8 +380,8 @@ class Floor:
 
     # -- what people want --------------------------------------------------------------------
 
-    async def look(self) -> None:
-        """Do what people have asked for since the last look: holds, priorities, stops, aborts."""
+    async def look(self) -> list[str]:
+        """Do what people have asked for since the last look: holds, priorities, stops, aborts; campaigns that go on."""
         wishes = await self.transact(results.wishes, WallClock().now())
         self.turns.priority, self.turns.due = wishes["priority"], wishes["due"]
         silent = {name: False for name, host in self.host_of.items() if host in wishes["silent hosts"]}
@@ -394,6 +394,7 @@ class Floor:
         for act, instrument, reason in wishes["abort"]:
             if instrument in self.ours:
                 await self.hosts[instrument].abort(act, reason)
+        return list(wishes["running"])
 
     async def _ask_again(self, instrument: str) -> None:
         """An instrument that was taken out for its silence comes back by itself when it answers."""

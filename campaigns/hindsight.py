@@ -55,5 +55,5 @@ def cut(whole: History, ended: Sequence[db.Experiment]) -> Iterator[History]:
             whole.campaign_id,
             whole.objective,
             observations={n: whole.observations[n] for n in numbers},
-            digests={n: whole.digests[n] for n in numbers},
+            digests=whole.digests,
         )

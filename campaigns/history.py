@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -12,7 +12,7 @@ from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
 from campaigns.budget import Cost, Used, add, settle
-from campaigns.candidate import Candidate
+from campaigns.candidate import NOTHING, Candidate
 from campaigns.experiment import failed_for_the_candidate
 from campaigns.optimizer import Measured, Objective, Observation
 from campaigns.units import convert
@@ -46,14 +46,13 @@ class History:
     observations: dict[int, Observation] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)  #: experiment id -> number, not ended when last seen
     candidates: dict[str, Candidate] = field(default_factory=dict)  #: by experiment id, those in `open`
-    gains: dict[int, float | None] = field(default_factory=dict)  #: promise of each proposal, by number
+    gains: list[float | None] = field(default_factory=list)  #: promise of each proposal, in their order
     machine_failures: int = 0  #: experiments lost to machines since one went well
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
-    digests: dict[int, bytes] = field(default_factory=dict)  #: SHA-256 of each observation
+    digests: bytearray = field(default_factory=bytearray)  #: SHA-256 of each observation, one after the other by number
     until: datetime | None = None  #: what ended later is left aside
-    _plain: dict[int, Observation] = field(default_factory=dict)  #: without their blocks
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -77,7 +76,7 @@ class History:
         record = tx.get(db.Candidate, experiment.candidate_id)
         self.open[experiment.id] = experiment.number
         self.candidates[experiment.id] = candidate_of(record)
-        self.gains[experiment.number] = experiment.plan.get("gain")
+        self.gains.append(experiment.plan.get("gain"))
         self.used = add(self.used, cost_of(experiment.plan))
         self.seen = experiment.number
         self.since = self.since or experiment.planned_at
@@ -100,33 +99,33 @@ class History:
 
     def _learn(self, observation: Observation) -> None:
         self.observations[observation.number] = observation
-        self.digests[observation.number] = hashlib.sha256(repr(observation).encode()).digest()
+        place = place_of(observation.number)
+        self.digests.extend(bytes(max(0, place.stop - len(self.digests))))
+        self.digests[place] = hashlib.sha256(repr(observation).encode()).digest()
 
     @property
     def known(self) -> list[Observation]:
-        """All observations in the order of their numbers, as an optimizer is told of them.
-
-        A block that all of them share explains nothing: it is left out.
-        """
-        blocks = {o.block for o in self.observations.values()} - {None}
-        found = self._without_block() if len(blocks) == 1 else self.observations
-        return [found[n] for n in sorted(found)]
-
-    def _without_block(self) -> dict[int, Observation]:
-        """Each made once, as a long history is asked for often."""
-        for number in self.observations.keys() - self._plain.keys():
-            self._plain[number] = replace(self.observations[number], block=None)
-        return self._plain
+        """All observations in the order of their numbers, as an optimizer is told of them."""
+        return [self.observations[n] for n in sorted(self.observations)]
 
     @property
     def digest(self) -> str:
         """SHA-256 of all observations in the order of their numbers: what a proposal was decided on."""
-        return hashlib.sha256("".join(self.digests[n].hex() for n in sorted(self.digests)).encode()).hexdigest()
+        told = hashlib.sha256()
+        for number in sorted(self.observations):
+            told.update(self.digests[place_of(number)].hex().encode())
+        return told.hexdigest()
 
     @property
     def pending(self) -> list[Candidate]:
         """Candidates under way, in the order of their numbers."""
         return [self.candidates[id] for id, _ in sorted(self.open.items(), key=lambda item: item[1])]
+
+
+def place_of(number: int) -> slice:
+    """Where the digest of an observation stands."""
+    size = hashlib.sha256().digest_size
+    return slice(size * (number - 1), size * number)
 
 
 def fault_of(tx: Transaction, experiment_id: str) -> str | None:
@@ -174,7 +173,7 @@ def observe(
         value=deciding.value if deciding else None,
         u=deciding.u if deciding else None,
         actual={intern(c.component): c.fraction for c in weighed},
-        others=found,
+        others=found or NOTHING,
         block=intern(block) if (block := block_of(tx, sample_id, plan, good.values())) else None,
     )
 

@@ -337,7 +337,7 @@ def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str
 
 
 def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
-    """Holds, priorities, and what is to be called off or broken off; hosts that have given no sign of life."""
+    """Campaigns that go on, holds, priorities, and what is to be called off or broken off; hosts that have given no sign of life."""
     campaigns = {c.id: c for c in tx.find(db.Campaign, state="running")}
     stopping = [c.id for c in campaigns.values() if c.wanted == "stop"]
     experiments = tx.find(db.Experiment, campaign_id=stopping, state=("planned", "running")) if stopping else []
@@ -345,6 +345,7 @@ def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
     waiting = tx.find(db.Job, experiment_id=ids, state=("planned", "queued")) if ids else []
     holds = tx.find(db.Hold, state="active")
     return {
+        "running": list(campaigns),
         "priority": {c.id: c.priority for c in campaigns.values()},
         "due": {c.id: c.due_at.timestamp() for c in campaigns.values() if c.due_at},
         "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},

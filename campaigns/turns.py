@@ -113,8 +113,9 @@ class Turns:
 
     def close(self, instruments: Mapping[str, bool]) -> None:
         """These take no new work from now on, all others do; True: whoever holds another instrument for them may."""
-        self.closed = dict(instruments)
-        self.serve()
+        if instruments != self.closed:  # it is asked again and again, and a thousand may wait
+            self.closed = dict(instruments)
+            self.serve()
 
     def rank(self, entry: Waiting) -> tuple[float, float, float, float]:
         """The lower, the earlier."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FILE = "stopped"
-LOOK_S = 0.1  #: wall seconds between looks of the worker
+LOOK_S = 0.2  #: wall seconds between looks of the worker
 ANSWER_S = 0.7  #: wall seconds that a machine has to say that it stopped
 
 

@@ -347,6 +347,7 @@ def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
         bind=lambda session: SqlStore.over(session, raw),
         executor_id="labctl" if host == MAIN else f"labctl.{host}",
         host=host if lab.on_server else "",
+        alone=len(lab.file.hosts) == 1,
     )
 
 

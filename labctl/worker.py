@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from materials_db import records as db
     from materials_db.store import Transaction
 
-LOOK_S = 0.3  #: wall seconds between looks for campaigns to adopt
+LOOK_S = 0.5  #: wall seconds between looks for campaigns to adopt
 BEAT_S = 3.0  #: wall seconds between two signs of life
+BEATS = (
+    4  #: of them between two looks through the engine's record, while nothing is missing: thousands may be under way
+)
 AGAIN_S = 2.0  #: wall seconds of rest after disk or database failed
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Worker:
     _thread: threading.Thread | None = None
     _control: Locks = field(default_factory=Locks)
     _in_control: bool = False
+    _beats: int = 0  #: signs of life since the engine's record was last gone through
+    _missing: bool = False  #: whether it told of work that this process does not carry
     _said: str = ""  #: the newest warning
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
@@ -145,9 +150,8 @@ class Worker:
         self._control, due = control_lock(self.lab), 0.0
         self._in_control = not self.lab.on_server
         while not (self._stop.is_set() or engine.trouble) and await self._still_ours():
-            await bench.look()
+            running = await bench.look()
             await self._seek_control(engine, bench)
-            running = await bench.transact(running_campaigns)
             if self._in_control:
                 await self._adopt(engine, bench, running)
             if not (running or self.standing):
@@ -164,9 +168,11 @@ class Worker:
         Asked once more, whether we are: a process may have been stopped since it looked.
         """
         await bench.transact(beat, me, self._in_control)
-        if self.lab.on_server:
-            await engine.find_lost()
-        if self._in_control and self.lab.on_server and await asyncio.to_thread(self._control.keep):
+        self._beats = (self._beats + 1) % BEATS
+        if not self.lab.on_server or (self._beats and not self._missing):
+            return
+        self._missing = await engine.find_lost()
+        if self._in_control and await asyncio.to_thread(self._control.keep):
             await engine.take_over()
 
     async def _still_ours(self) -> bool:
@@ -191,8 +197,9 @@ class Worker:
 
     async def _adopt(self, engine: Engine, bench: Bench, running: list[str]) -> None:
         """See that every running campaign has a workflow."""
+        carried = {id.split("#")[0] for id in await engine.under_way("C-")}
         for id in running:
-            if not await engine.under_way(f"{id}#"):
+            if id not in carried and not await engine.under_way(f"{id}#"):
                 await self._begin(engine, bench, id)
 
     async def _begin(self, engine: Engine, bench: Bench, id: str) -> None:
@@ -238,13 +245,6 @@ def log_to(lab: Lab) -> None:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False
-
-
-def running_campaigns(tx: Transaction) -> list[str]:
-    """Ids of the campaigns that somebody should be working on."""
-    from materials_db import records as db
-
-    return [campaign.id for campaign in tx.find(db.Campaign, state="running")]
 
 
 def any_model(tx: Transaction) -> bool:

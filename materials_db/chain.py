@@ -22,12 +22,12 @@ GENESIS = "0" * 64  #: stands before the first line
 
 def stamp(at: datetime) -> str:
     """A moment as the log writes it: UTC, microseconds, sortable as text."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def unstamp(text: str) -> datetime:
     """The moment that `stamp` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def link(prev_hash: str, seq: int, at: str, actor: str, type: str, subject: str, payload: bytes) -> str:

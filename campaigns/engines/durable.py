@@ -34,7 +34,8 @@ CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry 
 #: Whoever writes a step asks over a second connection whether the workflow is still its own. Each of the threads, and of those
 #: that DBOS has beside them, must find one: else all wait for the lock of the one that does not, until SQLite gives up (30 s).
 THREADS, CONNECTIONS = 16, 16 + 8
-HOST_POLL_S = 0.1  #: wall seconds between looks at the queue of a host
+HOST_POLL_S, ALONE_POLL_S = 0.4, 2.0  #: wall seconds between looks at the queue of a host; where no other is to ask
+CONTROL_POLLS = 10  #: so many times `poll_s` between looks for campaigns and experiments to begin
 ELSEWHERE_S = 1.0  #: wall seconds between looks at workflows that this process does not carry
 RECORDED_S = 60.0  #: wall seconds after which the end of a workflow is surely on record
 
@@ -94,8 +95,10 @@ class DurableEngine:
         Where several workers share the database: which of them this is. Jobs that others ask of
         it come on a queue of its own; campaigns and experiments on one of this process, which
         nobody listens to after its death, so that a restart cannot run what another took over.
+    alone
+        Whether no other host is known that might ask jobs of it.
     poll_s
-        Wall seconds between looks at an answer that is about to come; four times as many between
+        Wall seconds between looks at an answer that is about to come; `CONTROL_POLLS` times as many between
         looks for campaigns and experiments to begin.
     """
 
@@ -107,6 +110,7 @@ class DurableEngine:
         bind: Callable[[Any], AbstractContextManager[Transaction]],
         executor_id: str = "labctl",
         host: str = "",
+        alone: bool = False,
         poll_s: float = 0.05,
     ) -> None:
         self.workflows = workflows
@@ -115,6 +119,7 @@ class DurableEngine:
         self.executor_id = executor_id
         self.host = host
         self.control = f"{CONTROL}.{host}.{uuid.uuid4().hex[:8]}" if host else CONTROL
+        self.host_poll_s = ALONE_POLL_S if alone else HOST_POLL_S
         self.poll_s = poll_s
         self.registered: dict[str, Any] = {}
         self.datasource: Any = None
@@ -146,13 +151,13 @@ class DurableEngine:
         self.datasource = SQLAlchemyDatasource.create(self.url, serializer=self.serializer)
         DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
-        await DBOS.register_queue_async(self.control, polling_interval_sec=4 * self.poll_s)
+        await DBOS.register_queue_async(self.control, polling_interval_sec=CONTROL_POLLS * self.poll_s)
         if self.host:
             await self._renew_queues()
 
     async def _renew_queues(self) -> None:
         """Our host's queue, and away with those of our processes that have died."""
-        await DBOS.register_queue_async(host_queue(self.host), polling_interval_sec=HOST_POLL_S)
+        await DBOS.register_queue_async(host_queue(self.host), polling_interval_sec=self.host_poll_s)
         for queue in await DBOS.list_queues_async():
             if queue.name.startswith(f"{CONTROL}.{self.host}.") and queue.name != self.control:
                 await DBOS.delete_queue_async(queue.name)
@@ -163,12 +168,13 @@ class DurableEngine:
             if status.queue_name != self.control:
                 await DBOS.resume_workflow_async(status.workflow_id, queue_name=self.control)
 
-    async def find_lost(self) -> None:
+    async def find_lost(self) -> bool:
         mine = await DBOS.list_workflows_async(status=["PENDING"], executor_id=self.executor_id, load_input=False)
         missing = {status.workflow_id: status.queue_name for status in mine if status.workflow_id not in self._carried}
         for id in missing.keys() & self._missed:  # missed twice: no longer on its way into this process
             await DBOS.resume_workflow_async(id, queue_name=missing[id])
         self._missed = set(missing)
+        return bool(missing)
 
     def _register(self, name: str, workflow: Any) -> Any:
         async def run(*args: Json) -> Json:

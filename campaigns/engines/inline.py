@@ -56,8 +56,9 @@ class InlineEngine:
     async def take_over(self) -> None:
         """There is no other worker."""
 
-    async def find_lost(self) -> None:
+    async def find_lost(self) -> bool:
         """Nothing is lost in memory."""
+        return False
 
     async def under_way(self, prefix: str) -> list[str]:
         return [i for i in self.memory.begun if i.startswith(prefix) and i not in self.memory.ended]

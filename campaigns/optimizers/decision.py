@@ -64,7 +64,7 @@ class Decision:
         self.budget, self.shared, self.tray, self.replicates = budget, tuple(shared), tray, replicates
         self.price = knowledge.price(prices) if prices is not None else None
         self.taken = [o.candidate for o in knowledge.known] + list(waiting)
-        self.closed = set(self.study.grid.table(self.taken).keys)
+        self.closed = set(map(self.study.grid.key, self.taken))
         self.given = given
         self.to_believe: Array | None = None
         self.fixed = dict(fixed or {})
@@ -120,8 +120,8 @@ class Decision:
         if not self.replicates or self.fixed:
             return None
         table = self.knowledge.best_table(1)
-        times = sum(c == self.knowledge.ranked[0].candidate for c in self.taken)
-        if times > REPEATS or not self.study.grid.allows(self.knowledge.ranked[0].candidate):
+        best = self.knowledge.ranked[0].candidate
+        if self.taken.count(best) > REPEATS or not self.study.grid.allows(best):
             return None
         acq = acquisition._get_acq(self.knowledge.model)
         ours = -float(acq(self.study.grid.raw(table))[0])

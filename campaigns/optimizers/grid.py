@@ -82,15 +82,16 @@ class Grid:
     def table(self, candidates: Sequence[Candidate]) -> Table:
         """Candidates as rows."""
         width = len(self.names) + len(self.space.process)
-        rows = np.frombuffer(b"".join(map(self._row, candidates))).reshape(len(candidates), width)
+        rows = np.frombuffer(b"".join(map(self.key, candidates))).reshape(len(candidates), width)
         return Table(*np.split(rows, [len(self.names)], axis=1))
 
-    def _row(self, candidate: Candidate) -> bytes:
+    def key(self, candidate: Candidate) -> bytes:
+        """Its row as `Table.keys` has it."""
         row = self._rows.get(candidate)
         if row is None:
             counts = [round(float(candidate.fractions.get(n, 0)) * self.steps, 6) for n in self.names]
             settings = [self._code(p, candidate.process[p.name]) for p in self.space.process]
-            row = self._rows[candidate] = np.array([*counts, *settings], dtype=float).tobytes()
+            row = self._rows[candidate] = (np.array([*counts, *settings], dtype=float) + 0.0).tobytes()
         return row
 
     def raw(self, table: Table) -> Array:

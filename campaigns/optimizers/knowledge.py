@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -135,11 +136,11 @@ class Knowledge:
 
     @cached_property
     def ranked(self) -> list[Observation]:
-        """The best measured first, those within all limits before the others."""
-        return sorted(self.measured, key=lambda o: (not self.keeps_limits(o), -self.worth(o), o.number))
+        """The `TOP` best measured, the best first, those within all limits before the others."""
+        return nsmallest(TOP, self.measured, key=lambda o: (not self.keeps_limits(o), -self.worth(o), o.number))
 
     def best_table(self, size: int) -> Table:
-        """The best candidates measured, as asked for."""
+        """The best candidates measured, `TOP` at most, as asked for."""
         return self.study.grid.table([o.candidate for o in self.ranked[:size]])
 
     def incumbent(self) -> tuple[float, Observation]:
@@ -148,7 +149,7 @@ class Knowledge:
 
     def beside_best(self, raw: Array) -> tuple[Array, Array, float, Observation]:
         """Mean and standard deviation at raw rows, standardised, with the incumbent: asked together, as that is quicker."""
-        top = [o for o in self.ranked[:TOP] if self.keeps_limits(o)] or self.ranked[:TOP]
+        top = [o for o in self.ranked if self.keeps_limits(o)] or self.ranked
         mean, sd = self.model.standardised(np.vstack([raw, self.study.made(top)]))
         n = len(raw)
         at = int(np.argmax(mean[n:]))

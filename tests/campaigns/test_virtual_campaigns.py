@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from campaigns.candidate import Candidate
 from campaigns.history import History
-from campaigns.optimizer import Observation, Proposal
+from campaigns.optimizer import Proposal
 from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
@@ -204,25 +203,15 @@ def test_a_synthesis_that_fails_with_a_part_of_its_results_is_no_failure() -> No
     assert not any(o.failed for o in partial)
 
 
-def test_days_are_blocks_only_when_there_are_several() -> None:
+def test_the_day_on_which_an_experiment_was_measured_is_its_block() -> None:
     lab, id = carried_out(budget={"experiments": 2})
-    assert {o.block for o in known(lab, id).known} == {None}
+    assert {o.block for o in known(lab, id).known} == {"2026-01-05"}
     steps = [s.model_dump(mode="json") for s in campaign().recipe.steps]
     steps[1]["params"] = {"temperature": "25 degC", "hold": "11 h"}
     lab, id = carried_out(budget={"experiments": 8}, recipe={"batch": 6000.0, "steps": steps})
     blocks = [o.block for o in known(lab, id).known]
     assert blocks[0] == "2026-01-05"
     assert len(set(blocks)) > 1
-
-
-def test_what_failed_was_measured_on_no_day_and_makes_no_second_block() -> None:
-    first = Observation(number=1, candidate=Candidate(), value=9.0, block="2026-01-05")
-    failed = Observation(number=2, candidate=Candidate(), value=None)
-    later = Observation(number=3, candidate=Candidate(), value=9.0, block="2026-01-06")
-    history = History("C-0001", campaign().wanted, {1: first, 2: failed})
-    assert [o.block for o in history.known] == [None, None]
-    history.observations[3] = later
-    assert [o.block for o in history.known] == ["2026-01-05", None, "2026-01-06"]
 
 
 # -- trays, cost, earlier campaigns ---------------------------------------------------------

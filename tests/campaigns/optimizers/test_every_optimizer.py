@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_the_order_of_arrival_does_not_matter(optimizer: Optimizer, known: int) 
     pending = [o.candidate for o in observations(MIX, 3, seed=9)]
     first = optimizer.propose(MIX, HIGH, history, pending, 2, seed=1)
     assert optimizer.propose(MIX, HIGH, history[::-1], pending[::-1], 2, seed=1) == first
+
+
+@pytest.mark.parametrize("told", [25, 24], ids=["all", "all but one that failed"])
+def test_a_day_that_all_measurements_share_explains_nothing(optimizer: Optimizer, told: int) -> None:
+    history = observations(MIX, 25)
+    days = [replace(o, block="2026-01-05") for o in history[:told]]
+    without, with_day = history[:told], days
+    if told < 25:
+        lost = replace(history[-1], value=None, u=None)
+        without, with_day = [*without, lost], [*with_day, lost]
+    expected = optimizer.propose(MIX, HIGH, without, [], 2, seed=1)
+    assert optimizer.propose(MIX, HIGH, with_day, [], 2, seed=1) == expected
 
 
 def test_another_seed_gives_another_proposal(optimizer: Optimizer) -> None:
