@@ -21,8 +21,10 @@ from datetime import datetime
 from pathlib import Path
 
 from instruments.sim.control import SimulatorControl, ensure_running
-from labctl import wiring, worker
+from labctl import wiring
 from labctl.initialise import initialise
+from labctl.session import run_campaign
+from labctl.worker import Worker
 
 
 def make_lab(folder: Path, experiments: int, in_flight: int, sync: str, optimizer: str = "random") -> Path:
@@ -70,7 +72,7 @@ def start_machines(folder: Path, idle_minutes: float = 10.0) -> None:
 
 def run(folder: Path, path: Path) -> None:
     """Carry the campaign out."""
-    session = worker.run_campaign(folder, path)
+    session = run_campaign(folder, path)
     assert session.worker is not None
     session.worker.join()
     if session.worker.error is not None:
@@ -125,12 +127,12 @@ def measure(sync: str, experiments: int, in_flight: int) -> None:
 def where_time_goes(experiments: int) -> None:
     """Own time by part, from a profile of the worker's thread."""
     profile = cProfile.Profile()
-    serve = worker.Worker._run
+    serve = Worker._run
 
-    def profiled(self: worker.Worker) -> None:
+    def profiled(self: Worker) -> None:
         profile.runcall(serve, self)
 
-    worker.Worker._run = profiled  # type: ignore[method-assign]
+    Worker._run = profiled  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "lab"
         run(folder, make_lab(folder, experiments, 16, "normal"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.bench_loop import make_lab
 from instruments.sim.control import SimulatorControl
-from labctl import worker
+from labctl.session import run_campaign
 from materials_db import glance
 
 EVERY, SPARE = 500, 100  #: experiments between rows; beyond the last row, so that it is one like the others
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "lab"
         path = make_lab(folder, asked.n + SPARE, 16, "normal", asked.optimizer)
-        session = worker.run_campaign(folder, path)
+        session = run_campaign(folder, path)
         assert session.worker is not None
         print(f"{'experiments':>11} {'resident MB':>11} {'most MB':>8} {'experiments/s':>13}")
         shown, begin, looks = 0, time.perf_counter(), [resident_mb()]

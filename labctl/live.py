@@ -17,7 +17,7 @@ from materials_db.errors import ConflictError, UnreachableError
 from materials_db.looking import Place
 
 if TYPE_CHECKING:
-    from labctl.worker import Session
+    from labctl.session import Session
 
 Row = dict[str, Any]
 LOOK_S = 0.25  #: wall seconds between two looks

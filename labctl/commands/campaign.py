@@ -37,22 +37,22 @@ def run(
     quiet: QuietOption = False,
 ) -> None:
     """Run a campaign, or go on with the unfinished one that was started from the same file."""
-    from labctl import campaigning, live, worker
+    from labctl import campaigning, live, session
 
     if dry_run:
         print(campaigning.dry_run(open_lab(lab), file))
         return
-    live.follow(worker.run_campaign(lab_folder(lab), file, fresh=fresh), quiet=quiet)
+    live.follow(session.run_campaign(lab_folder(lab), file, fresh=fresh), quiet=quiet)
 
 
 @app.command(epilog="Example: labctl campaign resume C-0001")
 def resume(campaign: CampaignArgument, lab: LabOption = None, quiet: QuietOption = False) -> None:
     """Go on with a campaign that was paused, or whose worker died."""
-    from labctl import live, worker
+    from labctl import live, session
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
-    live.follow(worker.resume(lab_folder(lab), id), quiet=quiet)
+    live.follow(session.request(lab_folder(lab), id, "run"), quiet=quiet)
 
 
 @app.command(epilog="Example: labctl campaign pause C-0001")
@@ -110,14 +110,14 @@ def due(
 
 def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:
     """Write down what is wanted, and see to it if nobody else does."""
-    from labctl import worker
+    from labctl import session
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
-    session = worker.request(lab_folder(lab), id, wanted)
+    ours = session.request(lab_folder(lab), id, wanted)
     print(f"{id} {words} {id}")
-    if session.worker is not None:
-        session.worker.join()
+    if ours.worker is not None:
+        ours.worker.join()
 
 
 @app.command("list", epilog="Example: labctl campaign list -o json")
