@@ -177,10 +177,10 @@ def hold(tx: Transaction, instrument: str, reason: str, at: datetime) -> None:
     tx.add(made, at=at, actor=ACTOR)
 
 
-def release_own(tx: Transaction, instrument: str, at: datetime) -> None:
-    """It answers again: what labctl itself has held for its silence is free."""
+def release_own(tx: Transaction, instrument: str, at: datetime, why: str = SILENT) -> None:
+    """What labctl itself has held for this reason is free: it answers again, or has a new certificate."""
     for own in tx.find(db.Hold, instrument=instrument, state="active", placed_by=ACTOR):
-        if own.reason.startswith(SILENT):
+        if own.reason.startswith(why):
             tx.move(
                 db.Hold, own.id, at=at, actor=ACTOR, was=["active"], state="released", released_by=ACTOR, released_at=at
             )

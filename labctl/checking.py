@@ -6,6 +6,7 @@ import asyncio
 import platform
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 LOW_DISK_GB = 1.0
+SOON = timedelta(days=30)  #: before the end of a certificate, in which the doctor speaks of it
 
 
 def finding(check: str, state: str, found: str, remedy: str = "") -> Row:
@@ -43,6 +45,7 @@ def examine(folder: Path) -> list[Row]:
         *database(lab),
         worker(lab),
         *other_hosts(lab),
+        *calibrations(lab),
         *instruments(lab),
     ]
 
@@ -100,6 +103,23 @@ def other_hosts(lab: Lab) -> list[Row]:
         for host in lab.file.hosts
         if host != MAIN
     ]
+
+
+def calibrations(lab: Lab) -> list[Row]:
+    """Certificates that have ended, or soon will."""
+    from instruments.clock import WallClock
+
+    rows, now = [], WallClock().now()
+    for name, section in lab.file.instruments.items():
+        if section.calibration is None or section.calibration.valid_to > now + SOON:
+            continue
+        ended = section.calibration.valid_to < now
+        found = (
+            f"{section.calibration.certificate} {'ended' if ended else 'ends'} on {section.calibration.valid_to.date()}"
+        )
+        remedy = f"calibrate it, state the new certificate in [instruments.{name}.calibration], start the worker again"
+        rows.append(finding(f"{name} calibration", "wrong" if ended else "note", found, remedy))
+    return rows
 
 
 def nobody_works(lab: Lab, host: str = MAIN) -> bool:

@@ -140,6 +140,8 @@ def register_instrument(tx: Transaction, file: LabFile, name: str, identity: str
 
 def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_id: str, at: datetime) -> None:
     """The certificates that the lab file states for this instrument."""
+    from campaigns import calibrations
+
     calibration = file.instruments[name].calibration
     if calibration is None:
         return
@@ -148,6 +150,7 @@ def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_
         instrument_id=instrument_id,
         certificate=calibration.certificate,
         quantity=calibration.quantity,
+        valid_to=calibration.valid_to,
     )
     if not known:
         row = db.Calibration(
@@ -161,6 +164,8 @@ def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_
             origin=file.origin,
         )
         tx.add(row, at=at, actor=ACTOR)
+        if calibration.valid_to >= at:
+            calibrations.renewed(tx, name, at)
 
 
 def register_stock(tx: Transaction, file: LabFile, at: datetime) -> None:

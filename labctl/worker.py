@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from labctl.wiring import ACTOR, Lab
 from materials_db.errors import UnreachableError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from campaigns.bench import Bench
     from campaigns.engine import Engine
     from campaigns.turns import Turns
@@ -165,7 +167,7 @@ class Worker:
 
         Asked once more, whether we are: a process may have been stopped since it looked.
         """
-        await bench.transact(beat, me, self._in_control)
+        await bench.transact(beat, me, self._in_control, bench.registered.values(), bench.clock.now())
         self._beats = (self._beats + 1) % BEATS
         if not self.lab.on_server or (self._beats and not self._missing):
             return
@@ -219,12 +221,13 @@ class Worker:
 
 async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[str, str]:
     """The row of each instrument, by name. A silent one that can be spared is taken out until it answers."""
-    from campaigns import tasks
+    from campaigns import calibrations, tasks
 
     identities, silent = await registration.ask_all(hosts)
     with lab.store.transaction() as tx:
         rows = registration.spared(tx, lab, silent)
         registered = registration.register(tx, lab.file, identities, at=clock.now())
+        calibrations.hold_if_due(tx, registered.values(), clock.now())
         for name, why in silent.items():
             tasks.hold(tx, name, f"{tasks.SILENT}: {why}", clock.now())
     for name, why in silent.items():
@@ -267,11 +270,13 @@ def fail(tx: Transaction, id: str, error: str, at: Any) -> None:
     tx.move(db.Campaign, id, at=at, actor=ACTOR, was=["running"], state="failed", reason=error, ended_at=at)
 
 
-def beat(tx: Transaction, me: db.Worker, in_control: bool) -> None:
-    """Write down that we live."""
+def beat(tx: Transaction, me: db.Worker, in_control: bool, instrument_ids: Collection[str], now: datetime) -> None:
+    """Write down that we live, and take out what needs to be calibrated."""
+    from campaigns import calibrations
     from instruments.clock import WallClock
 
     tx.beat(me.model_copy(update={"beat_at": WallClock().now(), "control": in_control}))
+    calibrations.hold_if_due(tx, instrument_ids, now)
 
 
 def turns_taken(tx: Transaction) -> Turns:

@@ -236,7 +236,6 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         held={r["instrument"]: r["holder"] for r in leases},
         until=busy,
         holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
-        due={r["name"]: r["calibrated_until"] for r in instruments(path) if r["calibrated_until"]},
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
     )
@@ -269,7 +268,6 @@ class Floor(NamedTuple):
     held: dict[str, str]  #: instrument -> who has it
     until: dict[str, str | None]  #: who -> about when the running job will be over
     holds: dict[str, str]  #: instrument -> who holds it and why
-    due: dict[str, str]  #: instrument -> end of its last calibration
     wanted: dict[str, str]  #: campaign that rests or shall rest -> what is wanted of it
     tasks: dict[str, str]  #: job -> the open question about it
 

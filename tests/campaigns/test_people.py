@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from campaigns import tasks
 from campaigns.bench import in_flight, in_line, segment_id
+from campaigns.calibrations import hold_if_due
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.optimizers.on_trays import OnTrays
@@ -270,6 +272,57 @@ def test_an_instrument_on_hold_gets_nothing_new_until_it_is_released() -> None:
         await engine.close()
 
     live(work())
+
+
+@pytest.mark.parametrize("decided", ["new certificate", "released"])
+def test_an_instrument_whose_calibration_ran_out_waits_for_a_decision(decided: str) -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        certified(lab, "SIM-1", lab.clock.now() + timedelta(hours=2))
+        bench, engine, id = await started(lab, budget={"experiments": 9}, optimizer={"name": "random", "in_flight": 1})
+
+        async def look() -> None:
+            await bench.transact(hold_if_due, bench.registered.values(), lab.clock.now())
+            await bench.look()
+            await lab.clock.sleep(LOOK_S)
+
+        for _ in range(100):
+            await look()
+        assert "queued" in {e.state for e in jobs(lab, "measure")}
+        assert 0 < sum(e.state == "done" for e in experiments(lab, id)) < 9
+        with lab.store.transaction() as tx:
+            (held,) = tx.find(db.Hold, instrument="analyser-1", state="active")
+            assert held.reason == "calibration due: SIM-1 (ionic_conductivity) ended on 2026-01-05"
+        if decided == "released":
+            with lab.store.transaction() as tx:
+                tx.move(db.Hold, held.id, at=lab.clock.now(), actor="Ada", state="released", released_by="Ada")
+        else:
+            certified(lab, "SIM-2", lab.clock.now() + timedelta(days=900))
+            await lab.bench()
+        while await engine.under_way(""):
+            await look()
+        assert [e.state for e in experiments(lab, id)] == ["done"] * 9
+        with lab.store.transaction() as tx:
+            values = tx.find(db.Measurement, quantity="ionic_conductivity")
+        uncalibrated = [m for m in values if m.calibration_id is None]  # one may have been running
+        assert len(uncalibrated) <= 1 if decided == "new certificate" else len(uncalibrated) > 1
+        await engine.close()
+
+    live(work())
+
+
+def certified(lab: VirtualLab, certificate: str, until: datetime) -> None:
+    """Write the analyser's certificate into the lab file."""
+    section = lab.file.instruments["analyser-1"]
+    assert section.calibration is not None
+    calibration = section.calibration.model_copy(update={"certificate": certificate, "valid_to": until})
+    known = {**lab.file.instruments, "analyser-1": section.model_copy(update={"calibration": calibration})}
+    lab.file = lab.file.model_copy(update={"instruments": known})
+
+
+def jobs(lab: VirtualLab, step: str) -> list[db.Job]:
+    with lab.store.transaction() as tx:
+        return tx.find(db.Job, step=step)
 
 
 @pytest.mark.parametrize("abort", [False, True])

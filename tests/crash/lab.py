@@ -45,7 +45,7 @@ driver = "impedance-analyser"
 certificate = "SIM-2026-018 (simulated)"
 quantity = "ionic_conductivity"
 valid_from = 2026-01-01
-valid_to = 2028-12-31
+valid_to = 2099-12-31
 u_relative = 0.004
 """
 TECHNICIAN = "Ada"

@@ -207,6 +207,16 @@ def test_the_doctor_goes_on_past_a_database_that_cannot_be_read() -> None:
     assert error.endswith("try: labctl doctor\n")
 
 
+@pytest.mark.usefixtures("small_lab")
+@pytest.mark.parametrize(("ends", "state"), [("2026-02-01", "wrong"), ("2099-01-01", "")])
+def test_the_doctor_speaks_of_certificates_that_have_ended(ends: str, state: str) -> None:
+    file = Path("labctl.toml")
+    file.write_text(re.sub(r"valid_to = .*", f"valid_to = {ends}", file.read_text()))
+    out, _ = labctl("doctor", code=1 if state else 0)
+    found = {line.split("\t")[1]: line.split("\t")[0] for line in out.splitlines()}
+    assert found.get("analyser-1 calibration", "") == state
+
+
 def test_errors_are_json_for_those_who_asked_for_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _, error = labctl("campaign", "list", "-o", "json", code=2)
