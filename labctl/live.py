@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from labctl.emit import clean, value_and_u
 from labctl.errors import LabError, StoppedError
-from materials_db import glance
+from materials_db import glance, waiting
 from materials_db.errors import ConflictError, UnreachableError
 from materials_db.looking import Place
 
@@ -194,8 +194,8 @@ def out_of_work(row: Row) -> str:
 
 def asked(path: Place, id: str) -> str:
     """What people are waited for, in one line."""
-    waiting = [task["id"] for task in glance.tasks(path) if task["campaign"] == id]
-    return f"waiting for a person: {', '.join(waiting)}; labctl task list" if waiting else ""
+    open_ = [task["id"] for task in glance.tasks(path) if task["campaign"] == id]
+    return f"waiting for a person: {', '.join(open_)}; labctl task list" if open_ else ""
 
 
 def glance_final() -> tuple[str, ...]:
@@ -224,9 +224,9 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
 
 def trouble(path: Place) -> str:
     """What a running job waits for, if its device does not answer; else which instruments are out."""
-    waiting = [row for row in glance.queue(path) if row["state"] == "running" and row["message"]]
-    if waiting:
-        return f"{waiting[0]['sample']}: {waiting[0]['message']}"
+    told = [row for row in waiting.queue(path) if row["state"] == "running" and row["message"]]
+    if told:
+        return f"{told[0]['sample']}: {told[0]['message']}"
     return "\n".join(out_of_work(row) for row in glance.holds(path))
 
 

@@ -27,7 +27,7 @@ def list_(
     """Jobs that run or wait, and why."""
     from labctl.columns import QUEUE
     from labctl.emit import emit
-    from materials_db import glance
+    from materials_db import waiting
 
-    rows = glance.queue(database(lab), planned=all_)
+    rows = waiting.queue(database(lab), planned=all_)
     emit(rows, QUEUE, output, kind="jobs", id="run", none="no job runs or waits")

@@ -13,7 +13,7 @@ from campaigns.trays import Key, Member, Trays, forming, key_of
 from campaigns.turns import Turns
 from instruments.clock import LoopClock, ScaledClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
-from materials_db.glance import count_trays
+from materials_db.waiting import count_trays
 from tests.virtual_lab import live
 
 ORIGIN = datetime(2026, 1, 5, tzinfo=UTC)

@@ -15,7 +15,7 @@ from campaigns.toml_file import FileFaults
 from labctl import errors, finding, wiring
 from labctl.initialise import initialise
 from labctl.locks import ServerLock, host_lock
-from materials_db import glance, looking
+from materials_db import glance, looking, waiting
 from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
 from materials_db.sql import store as sql
 from materials_db.sql.store import SqlStore
@@ -46,7 +46,7 @@ VIEWS: dict[str, Any] = {
     "experiments": glance.experiments,
     "some experiments": lambda place: glance.experiments(place, "C-0001", last=2),
     "progress": lambda place: glance.progress(place, "C-0001"),
-    "queue": glance.queue,
+    "queue": waiting.queue,
     "instruments": glance.instruments,
     "candidates": glance.candidates,
     "samples": glance.samples,

@@ -1,0 +1,110 @@
+"""The queue of jobs, and the one thing that each of them waits for; as quick as `glance`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from materials_db.looking import Place, Row, ask
+
+HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
+FORMING = re.compile(r"tray forming 1/(\d+), until (.+)")  #: what is on record of a sample that waits for others
+
+
+def queue(path: Place, *, planned: bool = True) -> list[Row]:
+    """Jobs that have not ended, in the order in which they will be served, and why they wait.
+
+    Without `planned` those are left out whose step before is not done.
+    """
+    rows = ask(
+        path,
+        "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
+        " j.capability, j.params, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument,"
+        " e.plan, k.priority FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
+        " LEFT JOIN instrument i ON i.id = j.instrument_id"
+        " WHERE j.state IN ('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
+        " ORDER BY j.started_at IS NULL, j.state <> 'queued', -k.priority, j.queued_at, j.run",
+    )
+    count_trays(rows)
+    leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
+    paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted <> 'run'")
+    asked = ask(path, "SELECT job_id, id FROM task WHERE state = 'open'")
+    busy = {r["tray"] or r["experiment"]: r["due_at"] for r in rows if r["state"] == "running"}
+    floor = Floor(
+        held={r["instrument"]: r["holder"] for r in leases},
+        until=busy,
+        holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
+        wanted={r["id"]: r["wanted"] for r in paused},
+        tasks={r["job_id"]: r["id"] for r in asked},
+    )
+    return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
+
+
+def count_trays(rows: Sequence[Row]) -> None:
+    """Say of each sample that waits for a tray how many wait with it, and until when the first of them does."""
+    together: dict[str, list[Row]] = {}
+    for row in rows:
+        shared = f"{row['capability']} {row.pop('params')}"
+        if row["state"] == "queued" and FORMING.fullmatch(row["message"] or ""):
+            together.setdefault(shared, []).append(row)
+    for mates in together.values():
+        found = [match.groups() for row in mates if (match := FORMING.fullmatch(row["message"]))]
+        room, latest = int(found[0][0]), min(until for _, until in found)[11:]  # the hour, as of all that wait
+        for row in mates:
+            row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {latest}"
+
+
+class Floor(NamedTuple):
+    """What a job may have to wait for."""
+
+    held: dict[str, str]  #: instrument -> who has it
+    until: dict[str, str | None]  #: who -> about when the running job will be over
+    holds: dict[str, str]  #: instrument -> who holds it and why
+    wanted: dict[str, str]  #: campaign that rests or shall rest -> what is wanted of it
+    tasks: dict[str, str]  #: job -> the open question about it
+
+
+def with_reason(row: Row, floor: Floor) -> Row:
+    """Why this job is not done yet."""
+    plan = json.loads(row.pop("plan"))
+    able: list[str] = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
+    row["instrument"] = row["instrument"] or "|".join(able)
+    row["reason"] = reason(row, able, floor)
+    return row
+
+
+def reason(row: Row, able: list[str], floor: Floor) -> str:
+    """The one thing that it waits for now."""
+    if task := floor.tasks.get(row["job"]):
+        return f"waiting for a person: labctl task show {task}"
+    forms = str(row["message"] or "").startswith("tray forming")
+    if row["message"] and not forms:
+        return str(row["message"])
+    if row["state"] == "planned":
+        return "waiting for the step before"
+    if row["state"] != "queued":
+        return f"until about {clock_time(row['due_at'])}" if row["due_at"] and row["state"] == "running" else ""
+    if row["campaign"] in floor.wanted:
+        return f"campaign: {floor.wanted[row['campaign']]} wanted"
+    waits = [words for name in able if (words := obstacle(name, row, floor))]
+    if len(waits) == len(able):
+        return "; ".join(waits)
+    return str(row["message"]) if forms else "next"
+
+
+def obstacle(name: str, row: Row, floor: Floor) -> str:
+    """Why an instrument does not serve a job; empty when nothing stands against it."""
+    if name in floor.holds:
+        return f"{name} on {floor.holds[name]}"
+    holder = floor.held.get(name)
+    if holder is not None and holder not in (row["experiment"], row["tray"]):
+        until = floor.until.get(holder)
+        return f"{name} busy with {holder}" + (f" until about {clock_time(until)}" if until else "")
+    return ""
+
+
+def clock_time(stamp: str) -> str:
+    """Hour and minute of a moment, UTC."""
+    return stamp[11:16]
