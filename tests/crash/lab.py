@@ -288,7 +288,7 @@ def on_two_hosts(text: str, far: str) -> str:
 NEEDED = [
     "alembic.command", "bayes_opt", "campaigns.bench", "campaigns.engines.durable", "campaigns.loop", "campaigns.optimizers.bayesian",
     "campaigns.optimizers.random_search", "dbos", "instruments.registry", "labctl.app", "labctl.campaigning", "labctl.commands.campaign",
-    "labctl.commands.worker", "labctl.live", "labctl.worker", "materials_db.sql.store", "pint", "psycopg", "pymodbus.client",
+    "labctl.commands.worker", "labctl.live", "labctl.session", "labctl.worker", "materials_db.sql.store", "pint", "psycopg", "pymodbus.client",
     "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
 ]  # fmt: skip
 
