@@ -34,6 +34,7 @@ CONTROLLED = ["campaign", "experiment"]  #: workflows that any worker may carry 
 #: Whoever writes a step asks over a second connection whether the workflow is still its own. Each of the threads, and of those
 #: that DBOS has beside them, must find one: else all wait for the lock of the one that does not, until SQLite gives up (30 s).
 THREADS, CONNECTIONS = 16, 16 + 8
+WARMEST = {"pool_use_lifo": True}  #: the connection that was used last: else the caches of all of them fill
 HOST_POLL_S, ALONE_POLL_S = 0.4, 2.0  #: wall seconds between looks at the queue of a host; where no other is to ask
 CONTROL_POLLS = 10  #: so many times `poll_s` between looks for campaigns and experiments to begin
 ELSEWHERE_S = 1.0  #: wall seconds between looks at workflows that this process does not carry
@@ -144,11 +145,12 @@ class DurableEngine:
                 "notification_listener_polling_interval_sec": 0.2,
                 "max_executor_threads": THREADS,
                 "sys_db_pool_size": CONNECTIONS,
+                "db_engine_kwargs": WARMEST,
             }
         )
         for name, workflow in self.workflows.items():
             self.registered[name] = self._register(name, workflow)
-        self.datasource = SQLAlchemyDatasource.create(self.url, serializer=self.serializer)
+        self.datasource = SQLAlchemyDatasource.create(self.url, engine_kwargs=WARMEST, serializer=self.serializer)
         DBOS.listen_queues([self.control, host_queue(self.host)] if self.host else [self.control])
         DBOS.launch()
         await DBOS.register_queue_async(self.control, polling_interval_sec=CONTROL_POLLS * self.poll_s)

@@ -119,7 +119,7 @@ def bring_up_to_date(engine: sa.Engine) -> None:
 def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
     """An engine whose transactions exclude other writers from their beginning."""
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        return sa.create_engine(url, pool_pre_ping=True, pool_use_lifo=True)
     path = Path(sa.make_url(url).database or "")
     if not path.parent.is_dir():
         raise MaterialsDBError(f"cannot open the database {path}: the folder {path.parent} is not there")
@@ -128,7 +128,7 @@ def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
             f"the database {path} lies on a network drive ({kind}), where SQLite's locks do not hold and data are lost."
             " Keep the lab on a local disk, or its data on a server: database = 'postgresql+psycopg://USER@HOST/DATABASE'"
         )
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    engine = sa.create_engine(url, pool_use_lifo=True, connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", lambda connection, _: prepare_sqlite(connection, full_sync=full_sync))
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
