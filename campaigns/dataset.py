@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Fractions = Literal["auto", "fraction", "percent", "amount"]
 STATE, BLOCKS = "state", ("block", "tray", "day")
+VALUE, QUANTITY, UNIT = "value", "quantity", "unit"  #: of labctl's own exports: what each row's value is of
 DONE, PENDING, FAILED = "done", "pending", "failed"
 STATES = (DONE, PENDING, FAILED)
 NEAR = 0.02  #: how far a row's fractions may be from summing to 1, as weighed amounts are
@@ -130,7 +131,7 @@ def read_dataset(path: Path, layout: Layout, wanted: Wanted) -> Dataset:
     places = find_columns(head, layout, wanted)
     optional = {*wanted.quantities, *(n for n in places if n not in wanted.names)}
     optional |= set(wanted.components) if wanted.blanks else set()
-    rows = read_rows(head, places, text={*wanted.choices, STATE, *BLOCKS}, optional=optional)
+    rows = read_rows(head, places, text={*wanted.choices, STATE, *BLOCKS, QUANTITY, UNIT}, optional=optional)
     return Reading(head, layout, wanted, places, rows).dataset()
 
 
@@ -146,7 +147,8 @@ def find_columns(head: Head, layout: Layout, wanted: Wanted) -> dict[str, str]:
             found[name] = head.names[i]
         elif fault := find_column(head, layout, wanted, name, found):
             faults.append(fault)
-    for name in [*uncertainties(wanted), STATE, *BLOCKS]:
+    exported = bool(wanted.quantities) and found.get(next(iter(wanted.quantities))) == VALUE
+    for name in [*uncertainties(wanted), STATE, *BLOCKS, *((QUANTITY, UNIT) if exported else ())]:
         if name not in wanted.names:
             find_column(head, layout, wanted, name, found)
     if faults:
@@ -163,6 +165,8 @@ def find_column(head: Head, layout: Layout, wanted: Wanted, name: str, found: di
         columns = next((c for n in spare if (c := head.find(n, exactly=n in wanted.components))), [])
         if not columns and name == next(iter(uncertainties(wanted)), None):
             columns = [c for c in head.names if stem_and_unit(c)[0] == "u" and c not in wanted.names]
+        if not columns and name == next(iter(wanted.quantities), None) and {VALUE, QUANTITY} <= set(head.names):
+            columns = [VALUE]
     if len(columns) == 1:
         found[name] = columns[0]
         return None
@@ -187,6 +191,19 @@ class Reading:
         self.head, self.layout, self.wanted, self.places, self.rows = head, layout, wanted, places, rows
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+        self.unit_in_rows = self._exported()
+
+    def _exported(self) -> str | None:
+        """The unit that every row of one of labctl's own exports tells; each must be of what the campaign wants."""
+        if QUANTITY not in self.places or QUANTITY in self.wanted.names:
+            return None
+        name, told = next(iter(self.wanted.quantities)), self.rows.columns[QUANTITY]
+        self._refuse(told != name, lambda row: f"this value is of {told[row]}, the campaign wants {name}")
+        if UNIT not in self.places or not len(self.rows):
+            return None
+        units = self.rows.columns[UNIT]
+        self._refuse(units != units[0], lambda row: f"this value is in {units[row]}, the first in {units[0]}")
+        return str(units[0])
 
     def dataset(self) -> Dataset:
         """The rows. Raises FileFaults."""
@@ -299,7 +316,7 @@ class Reading:
     def _conversion(self, name: str, column: str, *, say: bool = True) -> tuple[float, float]:
         """Offset and factor from the table's unit to the campaign's."""
         wanted = self.wanted.unit(name)
-        told = self.layout.units.get(name)
+        told = self.layout.units.get(name, self.unit_in_rows if column == VALUE else None)
         in_header = stem_and_unit(column)[1]
         unit = told if told is not None else in_header if in_header and is_unit(in_header) else ""
         if not unit or unit == wanted or (told is None and not wanted):

@@ -293,6 +293,6 @@ def no_column(head: Head, name: str, key: str) -> Fault:
     there = ", ".join(head.names[:12]) + (", ..." if len(head.names) > 12 else "")
     hint = f"columns there: {there or 'none'}"
     if head.names:
-        example = near[0] if near else head.names[0]
+        example = near[0] if near else "its header"
         hint += f'; if one of them means it, say so in the campaign file: [{key}] {name} = "{example}"'
     return Fault(message=f"no column {name!r}", line=1, hint=hint, code="LAB-0220")

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from labctl.options import LabOption
+
 NAMES = {
     "init": "Make a lab: its folder with commented files to start from.",
     "campaign": "Launch campaigns, follow them, pause and resume them.",
@@ -73,8 +75,12 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+def options(
+    lab: LabOption = None, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
+) -> None:
     """Run a self-driving materials laboratory from the terminal."""
+    if lab is not None:  # before the command as well as behind it
+        os.environ["LABCTL_LAB"] = str(lab)
     if debug:
         os.environ["LABCTL_DEBUG"] = "1"
 

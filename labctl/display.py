@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from labctl.columns import Row, also
 from labctl.emit import clean, moment, value_and_u
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from materials_db import records as db
     from materials_db.trace import Trace
 
+LEAD = re.compile(r"[|`\- ]*(?:\S+ {2,})?")  #: what stands before the words of a line: branches of a tree, a label
 WHAT_FRONTS_SAY = (
     "volume   hypervolume of the front found, as a share of the data's own: mean over seeds, standard error",
     "to 90 %  median experiments until 90 % of it",
@@ -29,9 +31,14 @@ WHAT_REPLAYS_SAY = (
 )
 
 
-def say(text: str = "") -> None:
-    """A line for people."""
-    print(clean(text))
+def say(text: str = "", out: TextIO | None = None) -> None:
+    """A line for people; on a terminal that is too narrow it goes on below where its words begin."""
+    out = out or sys.stdout
+    text, width = clean(text), shutil.get_terminal_size().columns
+    if out.isatty() and len(text) > width and (lead := LEAD.match(text)) is not None:
+        below = re.sub(r"[^|]", " ", lead[0])
+        text = textwrap.fill(text, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+    print(text, file=out)
 
 
 def show_campaign(
@@ -253,7 +260,9 @@ def show_instrument(row: Row) -> None:
     for capability in row["capabilities"]:
         say(f"  does       {capability['name']}: {capability['summary']}")
         for p in capability["parameters"]:
-            say(f"             {p['key']:<16} {p['low']:g} to {p['high']:g} {p['unit']}")
+            say(
+                f"             {p['key']:<16} {p['low']:g} to {p['high']:g} {'' if p['unit'] == '1' else p['unit']}".rstrip()
+            )
 
 
 def censored(row: Row) -> Row:
@@ -273,7 +282,7 @@ def show_replay(rows: Sequence[Row], heading: str) -> None:
 
     of_front = rows[0]["scored_by"] == "hypervolume"
     for text in (heading, *(WHAT_FRONTS_SAY if of_front else WHAT_REPLAYS_SAY)):
-        print(textwrap.fill(clean(text), shutil.get_terminal_size().columns, subsequent_indent=" " * 12))
+        say(text)
     series = {row["method"]: row["curve"] for row in rows}
     say()
     width = plot_width()
@@ -298,9 +307,8 @@ def show_quality(quality: Quality | None, unit: str, left: Outlook | None = None
         from labctl.explaining import sentence
 
         lines.append(f"  left     {sentence(left, unit)}")
-    width = shutil.get_terminal_size().columns if out.isatty() else 10_000
     for line in lines:
-        print(textwrap.fill(clean(line), width, subsequent_indent=" " * 11), file=out)
+        say(line, out)
     if sys.stdout.isatty():
         from labctl.report.terminal import scatter
 
@@ -311,9 +319,8 @@ def show_quality(quality: Quality | None, unit: str, left: Outlook | None = None
 def show_explanation(lines: Sequence[str], row: Row) -> None:
     """Why a candidate: sentences, then the slice through what matters most."""
     tty = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if tty else 10_000
     for line in lines:
-        print(textwrap.fill(clean(line), width, subsequent_indent=" " * 11))
+        say(line)
     matters = next(iter(row["importance"]))
     one = next(s for s in row["slices"] if s["name"] == matters)
     if tty and not isinstance(one["here"], str):

@@ -193,6 +193,16 @@ def test_outside_of_a_lab_one_error_says_what_to_do(tmp_path: Path, monkeypatch:
         )
 
 
+def test_the_lab_may_be_named_before_the_command(
+    small_lab: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABCTL_LAB", "")  # what the command sets is undone with this
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    before, _ = labctl("--lab", str(small_lab), "campaign", "list", "-o", "json")
+    behind, _ = labctl("campaign", "list", "--lab", str(small_lab), "-o", "json")
+    assert json.loads(before)["items"] == json.loads(behind)["items"] != []
+
+
 @pytest.mark.usefixtures("small_lab")
 def test_the_doctor_goes_on_past_a_database_that_cannot_be_read() -> None:
     for file in Path(".labctl").glob("lab.sqlite*"):
@@ -317,6 +327,22 @@ def test_proposals_need_no_lab(small_lab: Path) -> None:
     assert len(items) == 4
     assert all(abs(sum(i[c] for c in ("LiPF6", "EC", "DMC", "EMC")) - 1) < 1e-12 for i in items)
     assert suggest(small_lab, HISTORY, "-n", "4", "-o", "json")[0] == out
+
+
+def test_what_labctl_exports_it_reads(small_lab: Path) -> None:
+    plain = "LiPF6,EC,DMC,EMC,ionic_conductivity\n0.1,0.3,0.3,0.3,12.9\n0.12,0.34,0.3,0.24,13.2\n"
+    export = (
+        "id,quantity,value,unit,DMC,EC,EMC,LiPF6\n"
+        "X-00001,ionic_conductivity,1.29,S/m,0.3,0.3,0.3,0.1\nX-00002,ionic_conductivity,1.32,S/m,0.3,0.34,0.24,0.12\n"
+    )
+    assert json.loads(suggest(small_lab, export, "-o", "json")[0]) == json.loads(
+        suggest(small_lab, plain, "-o", "json")[0]
+    )
+    for there, other, said in (
+        ("X-00002,ionic_conductivity", "X-00002,viscosity", "viscosity"),
+        ("1.32,S/m", "13.2,mS/cm", "the first in S/m"),
+    ):
+        assert said in suggest(small_lab, export.replace(there, other), code=2)[1]
 
 
 @pytest.mark.parametrize(
