@@ -114,7 +114,7 @@ class Bench:
         done is unknown, so everything that is handed in here must be harmless to repeat. Where
         another has moved the same row on meanwhile, it is asked once more in the light of that.
         """
-        again = False
+        again = waited = False
 
         def commit() -> T:
             with self.store.transaction() as tx:
@@ -125,7 +125,9 @@ class Bench:
                 answer: T = await self.offload(commit)
                 return answer
             except UnreachableError as error:
-                log.warning("waiting for the database: %s", error)
+                if not waited:
+                    log.warning("waiting for the database: %s", error)
+                waited = True
                 await asyncio.sleep(DATABASE_S)
             except ConflictError:
                 if again:

@@ -215,11 +215,15 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
     from rich.live import Live
 
     console = Console(highlight=False)
+    known: tuple[Row, list[Row]] | None = None
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for row in ticker:
-            with suppress(UnreachableError):  # the last screen stands
+            said = ""
+            with suppress(UnreachableError):  # what was known last stands
                 known = glance.campaign(path, id), glance.experiments(path, id, last=SHOWN)
-                live.update(screen(row, *known, ticker.note or asked(path, id) or trouble(path)), refresh=True)
+                said = asked(path, id) or trouble(path)
+            if known is not None:
+                live.update(screen(row, *known, ticker.note or said), refresh=True)
 
 
 def trouble(path: Place) -> str:

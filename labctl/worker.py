@@ -242,7 +242,7 @@ def log_to(lab: Lab) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.setLevel(logging.WARNING)
     handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk must not fill the terminal
-    for name in ("dbos", "labctl"):
+    for name in ("dbos", "labctl", "campaigns", "instruments", "materials_db"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False

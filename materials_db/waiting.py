@@ -29,7 +29,7 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
     )
     count_trays(rows)
     leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
-    paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted <> 'run'")
+    paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted = 'stop'")
     asked = ask(path, "SELECT job_id, id FROM task WHERE state = 'open'")
     busy = {r["tray"] or r["experiment"]: r["due_at"] for r in rows if r["state"] == "running"}
     floor = Floor(
@@ -62,7 +62,7 @@ class Floor(NamedTuple):
     held: dict[str, str]  #: instrument -> who has it
     until: dict[str, str | None]  #: who -> about when the running job will be over
     holds: dict[str, str]  #: instrument -> who holds it and why
-    wanted: dict[str, str]  #: campaign that rests or shall rest -> what is wanted of it
+    wanted: dict[str, str]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
     tasks: dict[str, str]  #: job -> the open question about it
 
 

@@ -29,6 +29,7 @@ def test_a_server_that_crashes_again_and_again_costs_time_and_nothing_else(tmp_p
             cluster.start()
         assert process.wait(timeout=170) == 0, (lab.folder / "worker.out").read_text()
         assert "The database does not answer. The work waits for it." in (lab.folder / "worker.out").read_text()
+        assert "waiting for the database" not in (lab.folder / "worker.out").read_text()  # that is for the log
         assert lab.json("campaign", "list")[0]["state"] == "done"
         check_nothing_twice_nothing_lost(lab, EXPERIMENTS)
         lab.close()
