@@ -62,7 +62,9 @@ class Floor(NamedTuple):
     held: dict[str, str]  #: instrument -> who has it
     until: dict[str, str | None]  #: who -> about when the running job will be over
     holds: dict[str, str]  #: instrument -> who holds it and why
-    wanted: dict[str, str]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
+    wanted: dict[
+        str, str
+    ]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
     tasks: dict[str, str]  #: job -> the open question about it
 
 
