@@ -147,7 +147,8 @@ def find_columns(head: Head, layout: Layout, wanted: Wanted) -> dict[str, str]:
             found[name] = head.names[i]
         elif fault := find_column(head, layout, wanted, name, found):
             faults.append(fault)
-    exported = bool(wanted.quantities) and found.get(next(iter(wanted.quantities))) == VALUE
+    deciding = next(iter(wanted.quantities), "")
+    exported = found.get(deciding) == VALUE and deciding not in layout.columns
     for name in [*uncertainties(wanted), STATE, *BLOCKS, *((QUANTITY, UNIT) if exported else ())]:
         if name not in wanted.names:
             find_column(head, layout, wanted, name, found)
