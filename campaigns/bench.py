@@ -164,7 +164,7 @@ class Bench:
             plan = planning.nested(Plan.of(campaign), self.capabilities)
             self._plans[campaign_id] = planning.at_hand(tx, plan, prices, campaign.created_at)
         plan = self._plans[campaign_id]
-        history = self._histories.setdefault(campaign_id, History(campaign_id, plan.objective))
+        history = self._histories.setdefault(campaign_id, History.of(campaign_id, plan))
         history.refresh(tx)
         return campaign, plan, history, prices, shelf.left_mg(tx), unattended(tx, campaign_id, flying)
 
@@ -182,7 +182,7 @@ class Bench:
         now = self.clock.now()
         used = replace(history.used, time_s=(now - (history.since or now)).total_seconds())
         reason = (
-            (plan.stop_at_target and budget.target_reached(plan.objective, history.known))
+            (plan.stop_at_target and history.hit and budget.target_reached(plan.objective, [history.hit]))
             or budget.exhausted(plan.limits, used)
             or budget.nothing_to_gain(plan.gain_threshold, plan.patience, history.gains)
         )
@@ -194,7 +194,7 @@ class Bench:
         if plan.within is None or not isinstance(optimizer, Foresees):
             return None
         known = history.known
-        if sum(o.value is not None for o in known) < FEWEST_TO_STOP:
+        if len(known.measured(plan.objective.quantity)) < FEWEST_TO_STOP:
             return None
         outlook = optimizer.outlook(plan.space, plan.objective, known, plan.seed)
         reason = budget.near_enough(plan.within, plan.probability, outlook, plan.objective.unit)

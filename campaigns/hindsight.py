@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from campaigns.candidate import Candidate
 from campaigns.history import History, candidate_of
-from campaigns.optimizer import Observation
+from campaigns.observations import Observations
 from campaigns.plan import Plan
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -19,7 +19,7 @@ ENDED_SINCE = 50  #: experiments at most that ended between a decision and its w
 class Knew:
     """See module."""
 
-    known: list[Observation]
+    known: Observations
     pending: list[Candidate]  #: planned before, and under way
     same: bool  #: whether these results are, bit for bit, those on record
 
@@ -31,7 +31,7 @@ def when_proposed(tx: Transaction, plan: Plan, experiment: db.Experiment) -> Kne
     was deciding: the last to end are left aside one by one until the digest is that on record.
     """
     record = tx.get(db.Candidate, experiment.candidate_id)
-    whole = History(experiment.campaign_id, plan.objective)
+    whole = History.of(experiment.campaign_id, plan)
     whole.refresh(tx)
     planned = tx.find(db.Experiment, order="number", campaign_id=experiment.campaign_id)
     ended = [e for e in planned if e.ended_at is not None and e.ended_at <= record.proposed_at]
@@ -50,10 +50,5 @@ def when_proposed(tx: Transaction, plan: Plan, experiment: db.Experiment) -> Kne
 def cut(whole: History, ended: Sequence[db.Experiment]) -> Iterator[History]:
     """The history of these experiments, then without the last to end, and so on."""
     for left_out in range(min(len(ended), ENDED_SINCE) + 1):
-        numbers = {e.number for e in ended[: len(ended) - left_out]} & whole.observations.keys()
-        yield History(
-            whole.campaign_id,
-            whole.objective,
-            observations={n: whole.observations[n] for n in numbers},
-            digests=whole.digests,
-        )
+        numbers = [e.number for e in ended[: len(ended) - left_out]]
+        yield History(whole.campaign_id, whole.known.only(numbers), digests=whole.digests)

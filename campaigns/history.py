@@ -11,10 +11,12 @@ from functools import lru_cache
 from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
-from campaigns.budget import Cost, Used, add, settle
+from campaigns.budget import Cost, Used, add, settle, target_reached
 from campaigns.candidate import NOTHING, Candidate
 from campaigns.experiment import failed_for_the_candidate
+from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation
+from campaigns.plan import Plan
 from campaigns.units import convert
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -42,8 +44,7 @@ class History:
     """
 
     campaign_id: str
-    objective: Objective
-    observations: dict[int, Observation] = field(default_factory=dict)
+    known: Observations  #: what ended, as an optimizer is told of it
     open: dict[str, int] = field(default_factory=dict)  #: experiment id -> number, not ended when last seen
     candidates: dict[str, Candidate] = field(default_factory=dict)  #: by experiment id, those in `open`
     gains: list[float | None] = field(default_factory=list)  #: promise of each proposal, in their order
@@ -52,7 +53,13 @@ class History:
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
     digests: bytearray = field(default_factory=bytearray)  #: SHA-256 of each observation, one after the other by number
+    hit: Observation | None = None  #: the first, by number, that has what is wanted
     until: datetime | None = None  #: what ended later is left aside
+
+    @classmethod
+    def of(cls, campaign_id: str, plan: Plan, until: datetime | None = None) -> History:
+        """Of a campaign, before anything is read."""
+        return cls(campaign_id, Observations(plan.space, plan.objective), until=until)
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -88,7 +95,7 @@ class History:
             self.used = settle(self.used, promised, instrument_s(tx, experiment.id))
         if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
             return
-        found = observe(tx, number, candidate, experiment.plan, self.objective)
+        found = observe(tx, number, candidate, experiment.plan, self.known.objective)
         told = experiment.state == "failed" and failed_for_the_candidate(fault_of(tx, experiment.id))
         if experiment.state == "done" or told or not found.failed:
             self._learn(found)
@@ -98,21 +105,18 @@ class History:
             self.machine_failures += 1
 
     def _learn(self, observation: Observation) -> None:
-        self.observations[observation.number] = observation
+        self.known.append(observation)
+        if target_reached(self.known.objective, [observation]):
+            self.hit = min(self.hit or observation, observation, key=lambda o: o.number)
         place = place_of(observation.number)
         self.digests.extend(bytes(max(0, place.stop - len(self.digests))))
         self.digests[place] = hashlib.sha256(repr(observation).encode()).digest()
 
     @property
-    def known(self) -> list[Observation]:
-        """All observations in the order of their numbers, as an optimizer is told of them."""
-        return [self.observations[n] for n in sorted(self.observations)]
-
-    @property
     def digest(self) -> str:
         """SHA-256 of all observations in the order of their numbers: what a proposal was decided on."""
         told = hashlib.sha256()
-        for number in sorted(self.observations):
+        for number in self.known.numbers.astype(int).tolist():
             told.update(self.digests[place_of(number)].hex().encode())
         return told.hexdigest()
 

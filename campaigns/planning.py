@@ -53,9 +53,9 @@ def at_hand(tx: Transaction, plan: Plan, price_per_mg: Mapping[str, float], laun
 def earlier(tx: Transaction, campaign_id: str, until: datetime) -> Earlier:
     """An earlier campaign as it stood at that moment, so that a restart learns the same. Raises NotFoundError."""
     plan = Plan.of(tx.get(db.Campaign, campaign_id))
-    history = History(campaign_id, plan.objective, until=until)
+    history = History.of(campaign_id, plan, until=until)
     history.refresh(tx)
-    return Earlier(name=campaign_id, space=plan.space, objective=plan.objective, history=tuple(history.known))
+    return Earlier(name=campaign_id, space=plan.space, objective=plan.objective, history=history.known)
 
 
 def choose(

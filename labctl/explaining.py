@@ -69,7 +69,7 @@ def of_sample(lab: Lab, campaign_id: str, sample_id: str | None) -> Explained:
     with lab.store.transaction() as tx:
         plan = led_by_a_model(tx, campaign_id)
         names = sample_names(tx, campaign_id)
-        now = History(campaign_id, plan.objective)
+        now = History.of(campaign_id, plan)
         now.refresh(tx)
         if sample_id is not None:
             experiment = experiment_of(tx, campaign_id, sample_id)
@@ -86,7 +86,7 @@ def of_sample(lab: Lab, campaign_id: str, sample_id: str | None) -> Explained:
         names=names,
         recorded=None if record.predicted is None else Measured(record.predicted, record.predicted_u),
         promised=experiment.plan.get("gain"),
-        turned_out=now.observations.get(experiment.number),
+        turned_out=now.known.numbered(experiment.number),
         same_history=then.same,
     )
 

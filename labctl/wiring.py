@@ -249,7 +249,7 @@ def has_mixture(plan: Plan) -> bool:
     return plan.optimizer == "bayesian" and plan.model == "mixture"
 
 
-def learned(store: MaterialsStore, campaign_id: str) -> tuple[Plan, list[Observation]] | None:
+def learned(store: MaterialsStore, campaign_id: str) -> tuple[Plan, Sequence[Observation]] | None:
     """A campaign's plan, as its loop has it, and what it measured; None where its optimizer has no model.
 
     What is asked of the model then is asked without a transaction: the lab goes on meanwhile.
@@ -261,7 +261,7 @@ def learned(store: MaterialsStore, campaign_id: str) -> tuple[Plan, list[Observa
         if tx.get(db.Campaign, campaign_id).spec.get("optimizer", {}).get("name") != "bayesian":
             return None
         plan = plan_at_hand(tx, campaign_id)
-        history = History(campaign_id, plan.objective)
+        history = History.of(campaign_id, plan)
         history.refresh(tx)
         return plan, history.known
 

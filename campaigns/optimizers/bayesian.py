@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from campaigns.candidate import Candidate
+from campaigns.observations import Observations
 from campaigns.optimizer import (
     Earlier,
     Explanation,
@@ -90,25 +91,25 @@ class BayesianOptimizer:
         n: int,
         seed: int,
     ) -> list[Proposal]:
-        known = sorted(history, key=lambda o: o.number)
+        known = Observations.of(space, objective, history)
         waiting = sorted(pending, key=lambda c: repr(c.key))
         with one_thread():
             study = self.study(space, objective, seed)
-            taken = list(dict.fromkeys([*(o.candidate for o in known), *waiting]))
-            found = self._designed(study, taken, n)
-            taken += [p.candidate for p in found]
-            measured = [o for o in known if o.value is not None]
-            if len(found) < n and len(measured) < FEWEST:
+            found = self._designed(study, known, waiting, n)
+            if len(found) < n and len(known.measured(objective.quantity)) < FEWEST:
+                taken = [*(o.candidate for o in known), *waiting, *(p.candidate for p in found)]
                 places = self._shared_places(space)
-                return spread_out(study, taken, found, n, tray=self.tray, shared=places)
+                return spread_out(study, list(dict.fromkeys(taken)), found, n, tray=self.tray, shared=places)
             if len(found) < n:
-                knowledge = Knowledge(study, objective, known)
-                found = self._decided(knowledge, waiting, found, n)
+                found = self._decided(Knowledge(study, objective, known), waiting, found, n)
         return found
 
-    def _designed(self, study: Study, taken: Sequence[Candidate], n: int) -> list[Proposal]:
+    def _designed(self, study: Study, known: Observations, waiting: Sequence[Candidate], n: int) -> list[Proposal]:
         """What is left of the first experiments."""
         wanted = self.initial if self.initial is not None else default_initial(study.space)
+        if len(known.times) >= wanted:
+            return []
+        taken = list(dict.fromkeys([*(o.candidate for o in known), *waiting]))
         if len(taken) >= wanted:
             return []
         size = n if self.tray > 1 else min(n, wanted - len(taken))  # a tray is not filled half by design, half by model
@@ -151,7 +152,7 @@ class BayesianOptimizer:
     # -- what it can say about itself -----------------------------------------------------
 
     def _knowledge(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Knowledge:
-        return Knowledge(self.study(space, objective, seed), objective, sorted(history, key=lambda o: o.number))
+        return Knowledge(self.study(space, objective, seed), objective, Observations.of(space, objective, history))
 
     def leave_one_out(
         self, space: Space, objective: Objective, history: Sequence[Observation], seed: int

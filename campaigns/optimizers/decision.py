@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from campaigns.candidate import Candidate
+from campaigns.observations import Closed
 from campaigns.optimizer import Measured, Prices, Proposal
-from campaigns.optimizers.grid import Table, generator
+from campaigns.optimizers.grid import generator
 from campaigns.optimizers.knowledge import Knowledge, band
 from campaigns.optimizers.library import Doubt, NearBand, OverCandidates, Score, UpperBound
 from campaigns.optimizers.study import Search
 from campaigns.pareto import expected_gain_1d, expected_volume, reference_point
+from campaigns.rows import Table, joined
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]
@@ -63,14 +65,19 @@ class Decision:
         self.knowledge, self.study, self.objective = knowledge, knowledge.study, knowledge.objective
         self.budget, self.shared, self.tray, self.replicates = budget, tuple(shared), tray, replicates
         self.price = knowledge.price(prices) if prices is not None else None
-        self.taken = [o.candidate for o in knowledge.known] + list(waiting)
-        self.closed = set(map(self.study.grid.key, self.taken))
+        self.under_way = self.study.grid.table(waiting)
+        self.closed = Closed(knowledge.known.times, self.under_way.keys)
         self.given = given
         self.to_believe: Array | None = None
         self.fixed = dict(fixed or {})
         self.marks = {q: m.mark() for q, m in knowledge.models.items()}
         if waiting:
-            self.to_believe = self.study.grid.raw(self.study.grid.table(waiting))
+            self.to_believe = self.study.grid.raw(self.under_way)
+
+    @property
+    def taken(self) -> int:
+        """How many experiments there are, with those under way."""
+        return len(self.knowledge.known) + len(self.under_way)
 
     def _believe(self) -> None:
         """Take what is under way to turn out as predicted."""
@@ -89,7 +96,7 @@ class Decision:
     def next(self) -> Proposal | None:
         """The next candidate; None when nothing is left."""
         self._believe()
-        rng = generator(self.study.seed, "search", len(self.knowledge.known), len(self.taken))
+        rng = generator(self.study.seed, "search", len(self.knowledge.known), self.taken)
         if self.given % self.tray == 0:
             self.fixed = {}
         chosen, reason = self._look(rng), "exploration"
@@ -108,11 +115,11 @@ class Decision:
 
     def _look(self, rng: np.random.Generator) -> Table | None:
         """Now and then, in a space that is no list: somewhere nothing was measured."""
-        number = len(self.taken)
+        number = self.taken
         due = number % LOOK == 0 and self.budget / 3 <= number < self.budget - 10
         if self.study.finite or self.study.size is not None or not due or self.fixed or self.objective.goal == "map":
             return None
-        found = self.study.farthest(rng, self.taken, LOOK_TRIES)
+        found = self.study.farthest(rng, joined([self.knowledge.known.table(), self.under_way]), LOOK_TRIES)
         return None if found is None or found.keys[0] in self.closed else found
 
     def _again(self, score: float, acquisition: OverCandidates) -> Table | None:
@@ -120,8 +127,9 @@ class Decision:
         if not self.replicates or self.fixed:
             return None
         table = self.knowledge.best_table(1)
-        best = self.knowledge.ranked[0].candidate
-        if self.taken.count(best) > REPEATS or not self.study.grid.allows(best):
+        key, best = table.keys[0], self.knowledge.known.candidate(int(self.knowledge.ranked[0]))
+        times = self.knowledge.known.times[key] + self.under_way.keys.count(key)
+        if times > REPEATS or not self.study.grid.allows(best):
             return None
         acq = acquisition._get_acq(self.knowledge.model)
         ours = -float(acq(self.study.grid.raw(table))[0])
@@ -154,7 +162,7 @@ class Decision:
         if size is None:
             return OPEN_KAPPA if self.objective.goal != "many" else OPEN_KAPPA / 2
         first, last = MANY if GOOD * size >= self.budget else FEW
-        done = (len(self.taken) - SETTLED) / max(1, self.budget - SETTLED)
+        done = (self.taken - SETTLED) / max(1, self.budget - SETTLED)
         return first + min(1.0, max(0.0, done)) * (last - first)
 
     def _adjust(self) -> Function | None:
@@ -191,7 +199,7 @@ class Decision:
                 return expected_volume(m, s, means[front] / spread, reference / spread)
 
             return Score(self._worth(gain, log=True), search), "expected gain of the front"
-        rng = generator(self.study.seed, "weights", len(self.taken))
+        rng = generator(self.study.seed, "weights", self.taken)
         weights = rng.dirichlet(np.ones(len(objectives)))
 
         def nearest(raw: Array) -> Array:
@@ -234,7 +242,7 @@ class Decision:
         mean, sd, best, _ = knowledge.beside_best(raw)
         gain = model.scale.spread * float(expected_gain_1d(mean, sd, best)[0])
         proposal = Proposal(
-            candidate=self._candidate(chosen),
+            candidate=self.study.grid.candidate(chosen, 0),
             reason=reason,
             predicted=self.objective.sign * float(model.scale.back(mean)[0]),
             predicted_u=model.scale.spread * float(sd[0]),
@@ -242,19 +250,16 @@ class Decision:
             others={q: predicted(knowledge, q, raw) for q in knowledge.models if q != knowledge.quantity},
             chance=None if chance is None else float(chance(raw)[0]),
         )
-        self._take(chosen, proposal.candidate, raw)
+        self._take(chosen, raw)
         return proposal
 
-    def _take(self, chosen: Table, candidate: Candidate, raw: Array) -> None:
+    def _take(self, chosen: Table, raw: Array) -> None:
         """Count it as under way."""
         self.given += 1
-        self.taken.append(candidate)
+        self.under_way = joined([self.under_way, chosen])
         self.closed.add(chosen.keys[0])
         self.fixed = {place: float(chosen.settings[0, place]) for place in self.shared} if self.tray > 1 else {}
         self.to_believe = raw
-
-    def _candidate(self, chosen: Table) -> Candidate:
-        return self.study.grid.candidate(chosen, 0)
 
 
 def predicted(knowledge: Knowledge, quantity: str, raw: Array) -> Measured:

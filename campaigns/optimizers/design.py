@@ -9,8 +9,9 @@ import numpy as np
 
 from campaigns.candidate import Candidate
 from campaigns.optimizer import Proposal
-from campaigns.optimizers.grid import Table, distinct, generator
+from campaigns.optimizers.grid import generator
 from campaigns.optimizers.study import Study
+from campaigns.rows import Table, distinct
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from campaigns.observations import Observations
 from campaigns.optimizer import Earlier, Objective
 from campaigns.optimizers.mixture import picked
 from campaigns.space import Space
@@ -43,7 +44,8 @@ def feature(space: Space, objective: Objective, earlier: Earlier, study: Callabl
     rows = picked(values, ROWS, "earlier", earlier.name)
     own = study(earlier.space)
     model = own.bare_model("earlier")
-    model.fit(own.made([told[i][0] for i in rows]), values[rows], np.array([(told[i][1].u or 0.0) ** 2 for i in rows]))
+    made = Observations.of(earlier.space, earlier.objective, [o for o, _ in told]).made(rows)
+    model.fit(made, values[rows], np.array([(told[i][1].u or 0.0) ** 2 for i in rows]))
 
     def ask(raw: Array) -> Array:
         mean: Array = model.standardised(translate(raw))[0]

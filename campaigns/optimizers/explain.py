@@ -9,10 +9,11 @@ import numpy as np
 from campaigns.candidate import Candidate
 from campaigns.optimizer import Explanation, LeaveOneOut, Outlook, Slice
 from campaigns.optimizers.decision import predicted
-from campaigns.optimizers.grid import Table, generator
+from campaigns.optimizers.grid import generator
 from campaigns.optimizers.knowledge import Knowledge
 from campaigns.parameters import CategoricalParameter
 from campaigns.pareto import expected_gain_1d
+from campaigns.rows import Table
 
 Array = np.ndarray[Any, Any]
 
@@ -27,11 +28,11 @@ def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
     """Each measured value predicted from all others, hyperparameters as fitted to all."""
     model = knowledge.model
     mean, variance, rows = model.left_out()
-    told = [knowledge.measured[i] for i in rows]
+    told = knowledge.measured[rows]
     spread, sign = model.scale.spread, knowledge.objective.sign
     return LeaveOneOut(
-        numbers=tuple(o.number for o in told),
-        measured=tuple(float(o.value) for o in told if o.value is not None),
+        numbers=tuple(int(n) for n in knowledge.known.numbers[told]),
+        measured=tuple(float(v) for v in knowledge.known.values(knowledge.quantity)[told]),
         predicted=tuple(float(v) for v in sign * model.scale.back(mean)),
         sd=tuple(float(v) for v in spread * np.sqrt(variance)),
     )
@@ -49,7 +50,8 @@ def outliers(knowledge: Knowledge) -> dict[int, float]:
     values = knowledge.spaces[knowledge.quantity].target[rows]
     own = (values - model.scale.back(mean)) / (model.scale.spread * np.sqrt(variance))
     far = (np.abs(seen) > SUSPECT) | ((np.abs(own) > SUSPECT) & (np.abs(seen) > UNLIKELY))
-    return {knowledge.measured[int(i)].number: float(z) for i, z in zip(rows[far], own[far], strict=True)}
+    numbers = knowledge.known.numbers[knowledge.measured[rows]]
+    return {int(n): float(z) for n, z in zip(numbers[far], own[far], strict=True)}
 
 
 def outlook(knowledge: Knowledge) -> Outlook:
@@ -63,17 +65,17 @@ def outlook(knowledge: Knowledge) -> Outlook:
     rng = generator(study.seed, "outlook", len(knowledge.known))
     mean, sd = model.standardised(study.raw)
     chance = np.ones(len(mean)) if knowledge.chance is None else knowledge.chance(study.raw)
-    raw = np.vstack([study.made([whose]), study.raw[promising(mean, sd, chance)]])
+    raw = np.vstack([knowledge.known.made([whose]), study.raw[promising(mean, sd, chance)]])
     if not study.finite:
         near = study.grid.near(knowledge.best_table(5), 0.03, 20, rng)
         raw = np.vstack([raw, study.grid.raw(near)])
     gain = (chance * expected_gain_1d(mean, sd, best)).max() * model.scale.spread
     left = np.full(DRAWS, np.inf)
-    if knowledge.keeps_limits(whose):
+    if knowledge.kept[whose]:
         left = np.sort(excess(knowledge, raw, rng) + unseen(float((sd * chance).max()), rng)) * model.scale.spread
     return Outlook(
         best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
-        best_number=whose.number,
+        best_number=int(knowledge.known.numbers[whose]),
         gain=float(gain),
         left=tuple(float(v) for v in left),
     )
@@ -127,7 +129,7 @@ def counting(knowledge: Knowledge, raw: Array, drawn: Array, rng: np.random.Gene
         counts &= (values >= (-np.inf if limit.low is None else limit.low)) & (
             values <= (np.inf if limit.high is None else limit.high)
         )
-    possible = knowledge.study.chances(knowledge.known)
+    possible = knowledge.study.chances(knowledge.known.made(), knowledge.known.failed)
     return counts if possible is None else counts & (possible(raw) >= rng.random((DRAWS, 1)))
 
 
@@ -147,8 +149,8 @@ def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:
         gain=float(spread * expected_gain_1d(mean, sd, best)[0]),
         chance=None if chance is None else float(chance(raw)[0]),
         best=float(knowledge.objective.sign * model.scale.back(np.array([best]))[0]),
-        best_number=whose.number,
-        nearest=knowledge.measured[near],
+        best_number=int(knowledge.known.numbers[whose]),
+        nearest=knowledge.known[near],
         nearest_distance=distance,
         binding=binding(study.space, candidate),
         importance=importance(slices),
@@ -158,11 +160,11 @@ def explanation(knowledge: Knowledge, candidate: Candidate) -> Explanation:
 
 
 def nearest(knowledge: Knowledge, raw: Array) -> tuple[int, float]:
-    """The measured experiment nearest to a row, and how far it is in widths of the space."""
-    see = knowledge.study.views["fractions"]
-    gaps = np.linalg.norm(see(knowledge.study.made(knowledge.measured)) - see(raw), axis=1)
+    """The measured experiment nearest to a raw row, by its own row, and how far it is in widths of the space."""
+    see, rows = knowledge.study.views["fractions"], knowledge.measured
+    gaps = np.linalg.norm(see(knowledge.known.made(rows)) - see(raw), axis=1)
     at = int(np.argmin(gaps))
-    return at, float(gaps[at])
+    return int(rows[at]), float(gaps[at])
 
 
 def slice_through(knowledge: Knowledge, table: Table, place: int) -> Slice:

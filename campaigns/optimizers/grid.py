@@ -1,13 +1,9 @@
-"""Many candidates at once, as arrays: whole steps of the dispenser and process settings.
-
-The exact candidate of `campaigns.candidate` is made only of the few that are proposed.
-"""
+"""Many candidates at once, as rows: drawing them, moving between them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 from campaigns.candidate import Candidate
 from campaigns.drawing import allowed
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.rows import Rows, Table, joined
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]
@@ -32,86 +29,8 @@ def generator(*of: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
-@dataclass(frozen=True)
-class Table:
-    """Candidates as rows: whole steps by component, and settings (a choice by its index)."""
-
-    counts: Array
-    settings: Array
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    def rows(self, index: Any) -> Table:
-        """Some of them."""
-        return Table(self.counts[index], self.settings[index])
-
-    @cached_property
-    def keys(self) -> list[bytes]:
-        """What makes two rows the same candidate."""
-        both = np.ascontiguousarray(np.hstack([self.counts, self.settings]).astype(float) + 0.0)
-        return [row.tobytes() for row in both]
-
-
-def joined(tables: Iterable[Table]) -> Table:
-    """All rows of several tables."""
-    some = list(tables)
-    return Table(np.vstack([t.counts for t in some]), np.vstack([t.settings for t in some]))
-
-
-def distinct(table: Table) -> Table:
-    """Each candidate once, in order."""
-    first: dict[bytes, int] = {}
-    for i, key in enumerate(table.keys):
-        first.setdefault(key, i)
-    return table if len(first) == len(table) else table.rows(list(first.values()))
-
-
-class Grid:
-    """The candidates of one space: drawing them, moving between them."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.composition = space.composition
-        self.steps = self.composition.steps if self.composition else 1
-        self.names = self.composition.names if self.composition else ()
-        self._rows: dict[Candidate, bytes] = {}  #: each candidate is read once; bytes, as a long history has many
-
-    # -- candidates and rows --------------------------------------------------------------
-
-    def table(self, candidates: Sequence[Candidate]) -> Table:
-        """Candidates as rows."""
-        width = len(self.names) + len(self.space.process)
-        rows = np.frombuffer(b"".join(map(self.key, candidates))).reshape(len(candidates), width)
-        return Table(*np.split(rows, [len(self.names)], axis=1))
-
-    def key(self, candidate: Candidate) -> bytes:
-        """Its row as `Table.keys` has it."""
-        row = self._rows.get(candidate)
-        if row is None:
-            counts = [round(float(candidate.fractions.get(n, 0)) * self.steps, 6) for n in self.names]
-            settings = [self._code(p, candidate.process[p.name]) for p in self.space.process]
-            row = self._rows[candidate] = (np.array([*counts, *settings], dtype=float) + 0.0).tobytes()
-        return row
-
-    def raw(self, table: Table) -> Array:
-        """Fractions and settings as one row each: what a model is told."""
-        return np.hstack([table.counts / self.steps, table.settings])
-
-    def candidate(self, table: Table, row: int) -> Candidate:
-        """One row as a candidate."""
-        counts = [int(n) for n in table.counts[row]]
-        fractions = self.composition.fractions(counts) if self.composition else {}
-        settings = zip(self.space.process, table.settings[row], strict=True)
-        return Candidate(fractions, {p.name: self._setting(p, float(v)) for p, v in settings})
-
-    def _code(self, parameter: Any, value: Any) -> float:
-        return float(parameter.choices.index(value)) if isinstance(parameter, CategoricalParameter) else float(value)
-
-    def _setting(self, parameter: Any, code: float) -> Any:
-        if isinstance(parameter, CategoricalParameter):
-            return parameter.choices[int(code)]
-        return int(code) if isinstance(parameter, IntegerParameter) else code
+class Grid(Rows):
+    """The candidates of one space."""
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether this candidate may be proposed."""

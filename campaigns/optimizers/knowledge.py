@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from heapq import nsmallest
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
-from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit, Prices
-from campaigns.optimizers.grid import Table
-from campaigns.optimizers.library import Observations
+from campaigns.observations import Observations
+from campaigns.optimizer import Objective, OutcomeLimit, Prices
+from campaigns.optimizers.library import Store
 from campaigns.optimizers.mixture import Mixture
 from campaigns.optimizers.study import Study
 from campaigns.pareto import on_front
+from campaigns.rows import Table
 
 Array = np.ndarray[Any, Any]
 Function = Callable[[Array], Array]  #: of raw rows
@@ -27,37 +27,26 @@ TOP = 8  #: best measured candidates among which the best prediction is looked f
 class Knowledge:
     """See module. Values of an objective are turned so that larger is better."""
 
-    def __init__(self, study: Study, objective: Objective, known: Sequence[Observation]) -> None:
+    def __init__(self, study: Study, objective: Objective, known: Observations) -> None:
         self.study, self.objective, self.known = study, objective, known
-        self.observations: dict[str, list[Observation]] = {}
+        self.rows = {
+            quantity: known.measured(quantity) for quantity in objective.quantities
+        }  #: that say something of it
         self.models: dict[str, Mixture] = {}
-        self.spaces: dict[str, Observations] = {}
+        self.spaces: dict[str, Store] = {}
         self.signs = {o.quantity: o.sign for o in objective.all}
-        for quantity in objective.quantities:
-            told = [o for o in known if self.value(o, quantity) is not None]
-            self.observations[quantity] = told
-            if len(told) >= FEWEST:
-                self._fit(quantity, told)
+        for quantity, rows in self.rows.items():
+            if len(rows) >= FEWEST:
+                self._fit(quantity, rows)
 
-    def value(self, observation: Observation, quantity: str) -> Measured | None:
-        """What one experiment says of one property."""
-        return observation.measured(quantity, self.objective.quantity)
-
-    def _fit(self, quantity: str, told: Sequence[Observation]) -> None:
+    def _fit(self, quantity: str, rows: Array) -> None:
         """The model of one property, through the library's store."""
-        found = [m for o in told if (m := self.value(o, quantity)) is not None]
-        labels = sorted({o.block for o in told if o.block is not None})
-        several = len(labels) > 1
-        model = self.study.model(quantity, several, tail=self._tail(quantity))
-        space = Observations(self.study.space)
-        values = self.signs.get(quantity, 1.0) * np.array([m.value for m in found])
-        space.hold(self.study.made(told), values)
-        model.fit(
-            space.params,
-            space.target,
-            np.array([(m.u or 0.0) ** 2 for m in found]),
-            np.array([labels.index(o.block) if several and o.block is not None else -1 for o in told]),
-        )
+        known, blocks = self.known, self.known.blocks(rows)
+        u = known.u(quantity)[rows]
+        model = self.study.model(quantity, bool((blocks >= 0).any()), tail=self._tail(quantity))
+        space = Store(self.study.space)
+        space.hold(known.made(rows), self.signs.get(quantity, 1.0) * known.values(quantity)[rows])
+        model.fit(space.params, space.target, np.where(np.isnan(u), 0.0, u) ** 2, blocks)
         self.models[quantity], self.spaces[quantity] = model, space
 
     def _tail(self, quantity: str) -> bool:
@@ -77,16 +66,16 @@ class Knowledge:
         return self.models[self.quantity]
 
     @property
-    def measured(self) -> list[Observation]:
-        """Experiments that say something of the deciding property."""
-        return self.observations[self.quantity]
+    def measured(self) -> Array:
+        """Rows that say something of the deciding property."""
+        return self.rows[self.quantity]
 
     # -- chances --------------------------------------------------------------------------
 
     @cached_property
     def chance(self) -> Function | None:
         """Probability that a candidate can be made and keeps all limits; None while nothing speaks against any."""
-        parts = [self.study.chances(self.known)]
+        parts = [self.study.chances(self.known.made(), self.known.failed)]
         parts += [self._keeps(limit) for limit in self.objective.limits]
         told = [p for p in parts if p is not None]
         if not told:
@@ -119,48 +108,51 @@ class Knowledge:
 
     # -- what is best ---------------------------------------------------------------------
 
-    def keeps_limits(self, observation: Observation) -> bool:
-        """Whether no measured property of it breaks a limit."""
-        told = [(limit, self.value(observation, limit.quantity)) for limit in self.objective.limits]
-        return all(m is None or limit.kept_by(m.value) for limit, m in told)
-
-    def worth(self, observation: Observation) -> float:
-        """How good a measured value is, larger the better: by direction, or by nearness to the target."""
-        value = self.value(observation, self.quantity)
-        assert value is not None
-        o = self.objective
-        if o.goal != "target":
-            return o.sign * value.value
-        low, high = band(o)
-        return -max(low - value.value, value.value - high, 0.0)
+    @cached_property
+    def kept(self) -> Array:
+        """Of each row, whether no measured property of it breaks a limit."""
+        return self.known.keep(self.objective.limits)
 
     @cached_property
-    def ranked(self) -> list[Observation]:
-        """The `TOP` best measured, the best first, those within all limits before the others."""
-        return nsmallest(TOP, self.measured, key=lambda o: (not self.keeps_limits(o), -self.worth(o), o.number))
+    def worth(self) -> Array:
+        """How good each row's value is, larger the better: by direction, or by nearness to the target; NaN without one."""
+        values, o = self.known.values(self.quantity), self.objective
+        if o.goal != "target":
+            return o.sign * values
+        low, high = band(o)
+        return -np.maximum(np.maximum(low - values, values - high), 0.0)
+
+    @cached_property
+    def ranked(self) -> Array:
+        """The `TOP` best rows, the best first, those within all limits before the others."""
+        rows = self.measured
+        order = np.lexsort((rows, -self.worth[rows], ~self.kept[rows]))
+        best: Array = rows[order[:TOP]]
+        return best
 
     def best_table(self, size: int) -> Table:
         """The best candidates measured, `TOP` at most, as asked for."""
-        return self.study.grid.table([o.candidate for o in self.ranked[:size]])
+        return self.known.table(self.ranked[:size])
 
-    def incumbent(self) -> tuple[float, Observation]:
-        """The best posterior mean among the best measured, standardised; and whose it is."""
+    def incumbent(self) -> tuple[float, int]:
+        """The best posterior mean among the best measured, standardised; and whose it is, by row."""
         return self.beside_best(np.zeros((0, len(self.study.space.names))))[2:]
 
-    def beside_best(self, raw: Array) -> tuple[Array, Array, float, Observation]:
+    def beside_best(self, raw: Array) -> tuple[Array, Array, float, int]:
         """Mean and standard deviation at raw rows, standardised, with the incumbent: asked together, as that is quicker."""
-        top = [o for o in self.ranked if self.keeps_limits(o)] or self.ranked
-        mean, sd = self.model.standardised(np.vstack([raw, self.study.made(top)]))
+        top = self.ranked[self.kept[self.ranked]]
+        top = top if len(top) else self.ranked
+        mean, sd = self.model.standardised(np.vstack([raw, self.known.made(top)]))
         n = len(raw)
         at = int(np.argmax(mean[n:]))
-        return mean[:n], sd[:n], float(mean[n + at]), top[at]
+        return mean[:n], sd[:n], float(mean[n + at]), int(top[at])
 
     def front(self) -> tuple[Array, Array]:
         """Posterior means of all objectives where all were measured; and which of them nothing beats."""
         quantities = [o.quantity for o in self.objective.all]
-        whole = [o for o in self.known if all(self.value(o, q) is not None for q in quantities)]
-        whole = [o for o in whole if self.keeps_limits(o)] or whole
-        raw = self.study.made(whole)
+        whole = np.flatnonzero(~np.isnan([self.known.values(q) for q in quantities]).any(axis=0))
+        kept = whole[self.kept[whole]]
+        raw = self.known.made(kept if len(kept) else whole)
         means = np.column_stack([self.models[q].predict(raw) for q in quantities])
         return means, on_front(means)
 

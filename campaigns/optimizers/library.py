@@ -88,7 +88,7 @@ class SettingParameter(BayesParameter):
         return value
 
 
-class Observations(TargetSpace):
+class Store(TargetSpace):
     """The library's store of what was measured, told all rows at once."""
 
     def __init__(self, space: Space) -> None:

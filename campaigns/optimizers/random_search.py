@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from campaigns.candidate import Candidate
+from campaigns.observations import Closed, Observations
 from campaigns.optimizer import Objective, Observation, Proposal
 from campaigns.space import Space
 
@@ -26,16 +27,17 @@ class RandomSearch:
         n: int,
         seed: int,
     ) -> list[Proposal]:
-        taken = {o.candidate for o in history} | set(pending)
+        known = Observations.of(space, objective, history)
+        taken = Closed(known.times, map(known.rows.key, pending))
         rng = random.Random(f"{seed}/{len(taken)}")
         if space.pool is not None:
-            left = [c for c in space.pool if c not in taken]
+            left = [c for c in space.pool if known.rows.key(c) not in taken]
             return [Proposal(candidate=c, reason="random") for c in rng.sample(left, min(n, len(left)))]
         found: list[Proposal] = []
         for _ in range(TRIES * n):
             candidate = space.draw(rng)
-            if candidate is not None and candidate not in taken:
-                taken.add(candidate)
+            if candidate is not None and (key := known.rows.key(candidate)) not in taken:
+                taken.add(key)
                 found.append(Proposal(candidate=candidate, reason="random"))
                 if len(found) == n:
                     break

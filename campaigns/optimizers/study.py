@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from campaigns.candidate import Candidate
-from campaigns.optimizer import Observation
+from campaigns.observations import Closed
 from campaigns.optimizers.coordinates import View, view
 from campaigns.optimizers.gaussian_process import Kind
-from campaigns.optimizers.grid import Grid, Listed, Table, distinct, generator, joined
+from campaigns.optimizers.grid import Grid, Listed, generator
 from campaigns.optimizers.mixture import Member, Mixture
 from campaigns.optimizers.single import SingleProcess
+from campaigns.rows import Table, distinct, joined
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]
@@ -128,19 +128,24 @@ class Study:
             judge=not (self.finite or self.size is not None),
         )
 
-    def chances(self, known: Sequence[Observation]) -> Callable[[Array], Array] | None:
+    def chances(self, made: Array, failed: Array) -> Callable[[Array], Array] | None:
         """Probability that a candidate can be made and measured, learned from those that could not.
 
         A process over labels, read through the normal distribution (Rasmussen and Williams
         2006, section 3.3, with labels taken as values); None while nothing failed.
+
+        Parameters
+        ----------
+        made, failed
+            Raw rows of all experiments, and which of them failed.
         """
-        if not any(o.failed for o in known):
+        if not failed.any():
             return None
         name = "roots" if self.space.composition else "fractions"
         model = self.models.setdefault(
             "", Mixture([Member(self.views[name], FAILURES)], seed="failures", candidates=self.raw, labels=True)
         )
-        model.fit(self.made(known), np.array([FAILED if o.failed else 0.0 for o in known]))
+        model.fit(made, np.where(failed, FAILED, 0.0))
 
         def chance(raw: Array) -> Array:
             mean, sd = model.standardised(raw)
@@ -149,14 +154,6 @@ class Study:
 
         return chance
 
-    def made(self, observations: Sequence[Observation]) -> Array:
-        """Where each observation really was: the weighed composition where it is known."""
-        raw = self.grid.raw(self.grid.table([o.candidate for o in observations]))
-        for i, o in enumerate(observations):
-            if o.actual:
-                raw[i, : len(self.grid.names)] = [o.actual.get(name, 0.0) for name in self.grid.names]
-        return raw
-
     # -- candidates -----------------------------------------------------------------------
 
     @cached_property
@@ -164,12 +161,12 @@ class Study:
         """Row of each candidate of the table."""
         return {key: i for i, key in enumerate(self.table.keys)}
 
-    def farthest(self, rng: np.random.Generator, taken: Sequence[Candidate], tries: int) -> Table | None:
+    def farthest(self, rng: np.random.Generator, taken: Table, tries: int) -> Table | None:
         """Of some candidates at random, the one farthest from all that were taken."""
         drawn = self.grid.draw(rng, tries)
-        if not len(drawn) or not taken:
+        if not len(drawn) or not len(taken):
             return None
-        points, others = (self.views["uniform"](self.grid.raw(t)) for t in (drawn, self.grid.table(taken)))
+        points, others = (self.views["uniform"](self.grid.raw(t)) for t in (drawn, taken))
         gap = ((points[:, None, :] - others[None, :, :]) ** 2).sum(axis=2).min(axis=1)
         return drawn.rows([int(np.argmax(gap))])
 
@@ -180,7 +177,7 @@ class Search:
     Parameters
     ----------
     closed
-        Keys of candidates that were made or are being made.
+        Candidates that are not open.
     near
         Candidates around which a large space is searched as well.
     fixed
@@ -188,7 +185,7 @@ class Search:
     """
 
     def __init__(
-        self, study: Study, closed: set[bytes], near: Table, rng: np.random.Generator, fixed: dict[int, float]
+        self, study: Study, closed: Closed, near: Table, rng: np.random.Generator, fixed: dict[int, float]
     ) -> None:
         self.study, self.closed, self.near, self.rng, self.fixed = study, closed, near, rng, fixed
         self.chosen: Table | None = None

@@ -96,7 +96,7 @@ def test_a_campaign_ends_when_its_instrument_time_is_promised_and_what_it_took_i
             took, repeats = sum(seconds.values()), sum(s for id, s in seconds.items() if id.endswith((".2", ".3")))
             one = tx.find(db.Experiment)[0].plan["cost"]["instrument_s"]["measure_conductivity"]
             assert took - repeats <= 3000.0 < took + one
-            history = History(id, Plan.of(ended).objective)
+            history = History.of(id, Plan.of(ended))
             history.refresh(tx)
             assert history.used.instrument_s["measure_conductivity"] == pytest.approx(took)
         lab.close()
@@ -114,7 +114,7 @@ def test_of_a_tray_each_sample_takes_its_share_of_the_instrument_time() -> None:
         )
         id = await lab.carry_out(spec)
         with lab.store.transaction() as tx:
-            history = History(id, Plan.of(tx.get(db.Campaign, id)).objective)
+            history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
             history.refresh(tx)
             acts = {
                 j.tray: (j.ended_at - j.started_at).total_seconds()

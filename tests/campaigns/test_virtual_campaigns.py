@@ -158,7 +158,7 @@ def heated(**changes: Any) -> dict[str, Any]:
 
 def known(lab: VirtualLab, id: str) -> History:
     with lab.store.transaction() as tx:
-        history = History(id, Plan.of(tx.get(db.Campaign, id)).objective)
+        history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
         history.refresh(tx)
         return history
 

@@ -12,7 +12,7 @@ from bayes_opt.acquisition import AcquisitionFunction
 from bayes_opt.target_space import TargetSpace
 
 import campaigns.optimizers.bayesian
-from campaigns.optimizers.library import Observations, UpperBound
+from campaigns.optimizers.library import Store, UpperBound
 from tests.campaigns.optimizers.test_every_optimizer import MIX
 
 OURS = sorted(Path(campaigns.optimizers.bayesian.__file__).parent.glob("*.py"))
@@ -30,7 +30,7 @@ class Flat:
 
 
 def test_the_library_asks_our_surrogate_and_takes_what_our_maximiser_finds() -> None:
-    space, surrogate, ours = Observations(MIX), Flat(), np.array([0.1, 0.2, 0.3, 0.4])
+    space, surrogate, ours = Store(MIX), Flat(), np.array([0.1, 0.2, 0.3, 0.4])
     space.hold(np.full((3, 4), 0.25), np.arange(3.0))
     scores: list[float] = []
 
@@ -45,7 +45,7 @@ def test_the_library_asks_our_surrogate_and_takes_what_our_maximiser_finds() -> 
 
 
 def test_the_store_of_the_library_holds_exactly_our_rows() -> None:
-    space, raw, target = Observations(MIX), np.full((3, 4), 0.25), np.arange(3.0)
+    space, raw, target = Store(MIX), np.full((3, 4), 0.25), np.arange(3.0)
     space.hold(raw, target)
     assert space.params is space._params is raw
     assert space.target is space._target is target
