@@ -19,8 +19,9 @@ import time
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import count
+from itertools import islice
 
+from campaigns.observations import Observations
 from campaigns.optimizer import Objective, Observation
 from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.space import Component, CompositionSpace, Space
@@ -49,8 +50,14 @@ def observations(n: int) -> list[Observation]:
 
 def going_on(n: int) -> Callable[[], object]:
     """One proposal of labctl in a campaign that goes on."""
-    history, optimizer, at = observations(n + 20), BayesianOptimizer(), count(n)
-    return lambda: optimizer.propose(SPACE, HIGH, history[: next(at)], [], 1, seed=1)
+    told, optimizer = iter(observations(n + 20)), BayesianOptimizer()
+    history = Observations.of(SPACE, HIGH, islice(told, n - 1))
+
+    def one() -> object:
+        history.append(next(told))
+        return optimizer.propose(SPACE, HIGH, history, [], 1, seed=1)
+
+    return one
 
 
 def restarted(history: list[Observation]) -> Callable[[], object]:

@@ -39,6 +39,7 @@ class Observations(Sequence[Observation]):
         self.rows, self.objective = Rows(space), objective
         self.labels: list[str] = []  #: of blocks
         self.times: dict[bytes, int] = {}  #: how often each candidate was made, by `Rows.key`
+        self._names, self._further = set(self.rows.names), set(objective.quantities) - {objective.quantity}
         self._odd: list[Observation] = []
         k, p = len(self.rows.names), len(space.process)
         self._counts, self._settings = slice(FIRST, FIRST + k), slice(FIRST + k, FIRST + k + p)
@@ -74,7 +75,7 @@ class Observations(Sequence[Observation]):
         self._cells[at + 1 : self._size + 1] = self._cells[at : self._size]
         self._cells[at] = self._row(observation)
         self._size += 1
-        key = self.rows.key(observation.candidate)
+        key = (self._cells[at, FIRST : self._settings.stop] + 0.0).tobytes()
         self.times[key] = self.times.get(key, 0) + 1
 
     def _row(self, o: Observation) -> list[float]:
@@ -102,8 +103,8 @@ class Observations(Sequence[Observation]):
         """Whether the columns say all that it says."""
         return (
             self.rows.exact(o.candidate)
-            and o.actual.keys() <= {*self.rows.names}
-            and o.others.keys() <= self._values.keys() - {self.objective.quantity}
+            and o.actual.keys() <= self._names
+            and o.others.keys() <= self._further
             and (o.u is None or o.value is not None)
         )
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, whole_steps
+from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation, Optimizer
 from campaigns.parameters import FloatParameter
 from campaigns.pool import Pool
@@ -213,7 +214,8 @@ def replay(
         Experiments that are proposed, and then measured, together.
     """
     picks, cpu = list(start)[:budget], list[float]()
-    history = [known.observation(i, row) for i, row in enumerate(picks, start=1)]
+    told = (known.observation(i, row) for i, row in enumerate(picks, start=1))
+    history = Observations.of(known.space, known.objective, told)
     while len(picks) < budget and len(set(picks)) < len(known):
         before = time.process_time()
         n = min(batch, budget - len(picks))
@@ -223,7 +225,8 @@ def replay(
         if not rows:
             break
         cpu += [spent / len(rows)] * len(rows)
-        history += [known.observation(len(history) + i, row) for i, row in enumerate(rows, start=1)]
+        for row in rows:
+            history.append(known.observation(len(history) + 1, row))
         picks += rows
         yield Run(seed=seed, picks=tuple(picks), cpu_s=tuple(cpu))
     if not cpu:

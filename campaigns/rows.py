@@ -62,6 +62,7 @@ class Rows:
         self.composition = space.composition
         self.steps = self.composition.steps if self.composition else 1
         self.names = self.composition.names if self.composition else ()
+        self._known = set(self.names)
 
     def row(self, candidate: Candidate) -> list[float]:
         """Steps of each component, then settings."""
@@ -71,9 +72,7 @@ class Rows:
     def exact(self, candidate: Candidate) -> bool:
         """Whether its row says all about it: its shares lie on the grid, its components and settings are the space's."""
         shares = candidate.fractions
-        on_grid = all(self.steps % share.denominator == 0 for share in shares.values()) and shares.keys() <= {
-            *self.names
-        }
+        on_grid = all(self.steps % share.denominator == 0 for share in shares.values()) and shares.keys() <= self._known
         told = {p.name: self._setting(p, self._code(p, candidate.process[p.name])) for p in self.space.process}
         return on_grid and told == candidate.process
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.optimizer import harness
 from campaigns.candidate import Candidate
+from campaigns.observations import Observations
 from campaigns.optimizer import Goal, Objective, Observation
 from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.parameters import FloatParameter
@@ -70,7 +71,8 @@ class Labctl(peers.Base):
         self.rows: dict[Candidate, list[int]] = {}
         for i, candidate in enumerate(self.space.pool or ()):
             self.rows.setdefault(candidate, []).append(i)
-        self.history: list[Observation] = []
+        self.objective = wanted(self.goal)
+        self.history = Observations(self.space, self.objective)
 
     def tell(self, i: int, y: float | None) -> None:
         """One row; None when it could not be made."""
@@ -79,7 +81,7 @@ class Labctl(peers.Base):
         self.history.append(Observation(number=len(self.history) + 1, candidate=candidate, value=y))
 
     def ask(self) -> int:
-        (proposal,) = self.optimizer.propose(self.space, wanted(self.goal), self.history, [], 1, self.seed)
+        (proposal,) = self.optimizer.propose(self.space, self.objective, self.history, [], 1, self.seed)
         return next(i for i in self.rows[proposal.candidate] if i not in self.idx)
 
 
@@ -99,7 +101,8 @@ class LabctlSimplex:
         self.names = [f"x{i}" for i in range(d)]
         self.space = Space(composition=compositions(self.names, SIMPLEX_STEPS))
         self.optimizer = BayesianOptimizer(**self.arguments)
-        self.seed, self.history = seed, list[Observation]()
+        self.seed, self.objective = seed, wanted(self.goal)
+        self.history = Observations(self.space, self.objective)
 
     def tell(self, xs: Sequence[Array], ys: Sequence[float]) -> None:
         for x, y in zip(xs, ys, strict=True):
@@ -109,7 +112,7 @@ class LabctlSimplex:
             self.history.append(Observation(number=number, candidate=candidate, value=float(y), actual=actual))
 
     def ask(self, q: int) -> list[Array]:
-        made = self.optimizer.propose(self.space, wanted(self.goal), self.history, [], q, self.seed)
+        made = self.optimizer.propose(self.space, self.objective, self.history, [], q, self.seed)
         return [shares_of(p.candidate, self.names) for p in made]
 
 

@@ -22,6 +22,7 @@ from benchmarks.optimizer.adapters import BayesianOptimizer, pool_space
 from benchmarks.optimizer.results import Run
 from benchmarks.optimizer.starts import seed_baybe
 from campaigns.candidate import Candidate
+from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation
 
 Array = np.ndarray[Any, Any]
@@ -217,7 +218,7 @@ class Labctl(Peer):
         first, second = self.p.reference
         other = Objective(quantity="b", unit="1", direction="maximize", reference=second)
         self.objective = Objective(quantity="a", unit="1", direction="maximize", reference=first, others=(other,))
-        self.history: list[Observation] = []
+        self.history = Observations(self.space, self.objective)
 
     def tell(self, i: int, values: Array) -> None:
         super().tell(i, values)

@@ -103,6 +103,7 @@ class GaussianProcess:
         self.bounds = [*[(-4.0, 5.0)] * k, (-3.0, 3.0), (-9.0, 0.7), *[(-9.0, 2.0)] * features, *[(-9.0, 1.0)] * blocks]
         self.theta = self.start
         self.candidates: Array | None = None
+        self._solved: tuple[Array, Array] | None = None
 
     # -- hyperparameters ------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class GaussianProcess:
     def condition(self, rows: Rows, theta: Array) -> None:
         """Take these rows as known."""
         n, k = len(rows), self.scales
-        self.theta, self.n = theta, n
+        self.theta, self.n, self._solved = theta, n, None
         self.variance, self.noise = float(np.exp(theta[k])), float(np.exp(theta[k + 1]))
         self.weights = np.exp(theta[k + 2 : k + 2 + self.features])
         self.between = float(np.exp(theta[-1])) if self.blocks else 0.0
@@ -224,7 +225,7 @@ class GaussianProcess:
 
     def restore(self, mark: tuple[int, Array | None]) -> None:
         """Forget the rows pushed since."""
-        self.n = mark[0]
+        self.n, self._solved = mark[0], None
         if mark[1] is not None:
             self.doubt = mark[1]
 
@@ -246,9 +247,7 @@ class GaussianProcess:
         `values` may be shorter than the rows: those pushed beyond count as believed, with
         their own predicted mean, which moves no mean and only takes doubt away.
         """
-        m = len(values)
-        solved = solve_triangular(self.factor[:m, :m], values, lower=True, check_finite=False)
-        return solved @ self.half[:m], np.maximum(self.doubt, 1e-12)
+        return self.solved(values) @ self.half[: len(values)], np.maximum(self.doubt, 1e-12)
 
     def predict(self, points: Array, values: Array) -> tuple[Array, Array]:
         """Mean and variance of the noiseless value at any points; `values` as above."""
@@ -256,17 +255,22 @@ class GaussianProcess:
         half = solve_triangular(
             self.factor[:n, :n], self._cross(self.points[:n], points), lower=True, check_finite=False
         )
-        solved = solve_triangular(self.factor[:m, :m], values, lower=True, check_finite=False)
-        return solved @ half[:m], np.maximum(self._own(points) - np.einsum("ij,ij->j", half, half), 1e-12)
+        return self.solved(values) @ half[:m], np.maximum(self._own(points) - np.einsum("ij,ij->j", half, half), 1e-12)
+
+    def solved(self, values: Array) -> Array:
+        """The values, multiplied by the inverse of the factor: kept, as a search asks for the same again and again."""
+        if self._solved is None or not np.array_equal(self._solved[0], values):
+            m = len(values)
+            self._solved = values, solve_triangular(self.factor[:m, :m], values, lower=True, check_finite=False)
+        return self._solved[1]
 
     def joint(self, points: Array, values: Array) -> tuple[Array, Array]:
         """Mean and covariance of the noiseless values at some points."""
         n, m = self.n, len(values)
         half = solve_triangular(self.factor[:n, :n], self._cross(self.points[:n], points), lower=True)
-        solved = solve_triangular(self.factor[:m, :m], values, lower=True)
         covariance = self._cross(points, points) - half.T @ half
         covariance.flat[:: len(points) + 1] += 1e-6 * self.variance
-        return solved @ half[:m], covariance
+        return self.solved(values) @ half[:m], covariance
 
     def leave_one_out(self, values: Array) -> tuple[Array, Array]:
         """Mean and variance of each value predicted from all others (Rasmussen and Williams 2006, eq. 5.12)."""

@@ -336,8 +336,9 @@ class Mixture:
         """Mean and standard deviation in standardised values."""
         if raw is self.candidates:
             return self.of_candidates()
+        points = {id(m.view): self._points(m, raw) for m in {id(m.view): m for m in self.members}.values()}
         parts = [
-            s.process.predict(self._points(m, raw), self.values_of(s))
+            s.process.predict(points[id(m.view)], self.values_of(s))
             for m, s in zip(self.members, self.states, strict=True)
         ]
         if self.forest_weight and self.forest_view is not None:
