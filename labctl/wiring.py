@@ -353,9 +353,10 @@ def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
 
 def move(lab: Lab, url: str) -> dict[str, int]:
     """Copy the lab's data into an empty database; the number of rows by table."""
+    from materials_db.raw import RawFolder
     from materials_db.sql.move import move as copy_all
 
-    return copy_all(lab.url, url)
+    return copy_all(lab.url, RawFolder(lab.state / "raw"), url)
 
 
 def broken_links(lab: Lab) -> list[str]:

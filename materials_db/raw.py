@@ -46,9 +46,14 @@ class RawFolder:
             content = self.path(sha256).read_bytes()
         except FileNotFoundError:
             raise DamagedFileError(f"raw file {sha256} is missing from {self.folder}") from None
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise DamagedFileError(f"raw file {self.path(sha256)} is not what its name says: its bytes have changed")
-        return content
+        return unchanged(sha256, content, f"in {self.path(sha256).parent}")
+
+
+def unchanged(sha256: str, content: bytes, where: str) -> bytes:
+    """These bytes, if they are still those of that hash. Raises DamagedFileError."""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedFileError(f"raw file {sha256} {where} is not what its name says: its bytes have changed")
+    return content
 
 
 def sync_folder(folder: Path) -> None:

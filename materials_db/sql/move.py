@@ -9,20 +9,24 @@ from sqlmodel import Session
 
 from materials_db import chain
 from materials_db.errors import ConflictError, DamagedLogError, MaterialsDBError
-from materials_db.sql.store import EVENTS, answering, make_engine
+from materials_db.raw import RawFolder
+from materials_db.sql.store import EVENTS, answering, keep_bytes, make_engine
 from materials_db.sql.tables import METADATA, table
 from materials_db.sql.upgrade import upgrade_over
 
+NOT_COPIED = ("worker", "raw_bytes")  #: who works there is said anew; a file's lab keeps raw files in a folder
 AT_ONCE = 2000  #: rows that are in memory together
 
 
-def move(source_url: str, target_url: str) -> dict[str, int]:
-    """Copy every table, then check what arrived, then commit; the number of rows by table.
+def move(source_url: str, raw: RawFolder, target_url: str) -> dict[str, int]:
+    """Copy every table and every raw file, then check what arrived, then commit; the number of rows by table.
 
     Raises
     ------
     ConflictError
         The target is not empty.
+    DamagedFileError
+        A raw file is not there or has changed. Nothing was written.
     DamagedLogError
         The log does not verify, here or there. Nothing was written.
     MaterialsDBError
@@ -33,7 +37,8 @@ def move(source_url: str, target_url: str) -> dict[str, int]:
         with answering(target), source.connect() as old, target.begin() as new:
             refuse_unless_empty(new)
             upgrade_over(new)
-            counts = {t.name: copy(old, new, t) for t in METADATA.sorted_tables if t.name != "worker"}
+            counts = {t.name: copy(old, new, t) for t in METADATA.sorted_tables if t.name not in NOT_COPIED}
+            counts["raw_bytes"] = copy_files(old, new, raw)
             compare(old, new, counts)
         return counts
     except sa.exc.DBAPIError as error:
@@ -60,6 +65,14 @@ def copy(old: sa.Connection, new: sa.Connection, rows_of: sa.Table) -> int:
         new.execute(sa.insert(rows_of), [dict(row) for row in part])
         count += len(part)
     return count
+
+
+def copy_files(old: sa.Connection, new: sa.Connection, raw: RawFolder) -> int:
+    """Copy the bytes of every raw file, each hashed again on the way; how many."""
+    files = old.execute(sa.select(table("raw_file").c.id)).scalars().all()
+    for sha256 in files:
+        keep_bytes(new, raw.read(sha256))
+    return len(files)
 
 
 def compare(old: sa.Connection, new: sa.Connection, counts: dict[str, int]) -> None:

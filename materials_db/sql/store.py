@@ -6,6 +6,7 @@ number, a lease, a state) is one conditional statement that says what it changed
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from materials_db.drives import network_drive
 from materials_db.errors import IntegrityError, MaterialsDBError
 from materials_db.looking import unreachable
 from materials_db.memory import changed, same_facts
-from materials_db.raw import RawFolder
+from materials_db.raw import RawFolder, unchanged
 from materials_db.records import Event, Lease, Record, Worker
 from materials_db.sql.tables import table
 
@@ -180,9 +181,9 @@ class SqlTransaction:
     def __init__(self, session: Any, raw: RawFolder) -> None:
         self.session = session
         self.raw = raw
-        dialect = session.get_bind().dialect.name
+        self._on_server = session.get_bind().dialect.name == "postgresql"
         self._owed: list[tuple[str, str, str, dict[str, Any], datetime]] = []
-        self._insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._insert: Any = postgresql.insert if self._on_server else sqlite.insert
 
     # -- records --------------------------------------------------------------------------
 
@@ -319,10 +320,12 @@ class SqlTransaction:
     # -- raw files ------------------------------------------------------------------------
 
     def put_raw(self, content: bytes) -> str:
-        return self.raw.put(content)
+        return keep_bytes(self.session, content) if self._on_server else self.raw.put(content)
 
     def read_raw(self, sha256: str) -> bytes:
-        return self.raw.read(sha256)
+        if self._on_server and (content := bytes_of(self.session, sha256)) is not None:
+            return unchanged(sha256, content, "in the database")
+        return self.raw.read(sha256)  # of a server's lab: what earlier versions left in the folder
 
     # -- the audit log --------------------------------------------------------------------
 
@@ -359,3 +362,21 @@ class SqlTransaction:
         expected = self.session.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
         rows = self.session.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))
         return chain.verify((dict(row) for row in rows.mappings()), expected)
+
+
+# -- bytes of raw files on a server ---------------------------------------------------------
+
+
+def keep_bytes(connection: Any, content: bytes) -> str:
+    """Keep these bytes under their hash; harmless to repeat."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    insert = postgresql.insert(table("raw_bytes")).values(sha256=sha256, content=content)
+    connection.execute(insert.on_conflict_do_nothing(index_elements=["sha256"]))
+    return sha256
+
+
+def bytes_of(connection: Any, sha256: str) -> bytes | None:
+    """What is kept under a hash, as it is."""
+    target = table("raw_bytes")
+    found: bytes | None = connection.execute(sa.select(target.c.content).where(target.c.sha256 == sha256)).scalar()
+    return found

@@ -251,6 +251,14 @@ class RawFileRow(Row, table=True):
     stored_at: datetime = moment()
 
 
+class RawBytesRow(SQLModel, table=True):
+    """The bytes of raw files, on a server: every machine of the lab reads them there. A file's lie in a folder beside it."""
+
+    __tablename__ = "raw_bytes"
+    sha256: str = Field(primary_key=True)
+    content: bytes
+
+
 class MeasurementRow(Row, table=True):
     __tablename__ = "measurement"
     __table_args__ = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -105,6 +106,27 @@ def test_a_campaign_runs_over_two_hosts_and_a_killed_one_goes_on_where_it_stood(
     ended_well(lab)
     far.send_signal(signal.SIGTERM)
     assert far.wait(timeout=30) == 0
+
+
+def test_machines_that_share_nothing_but_the_database(lab: LabFolder, tmp_path: Path) -> None:
+    """Each machine has a folder of its own; only the simulated machines, which both have cables to, are in one."""
+    there = LabFolder(tmp_path / "another machine" / "lab")
+    (there.folder / ".labctl").mkdir(parents=True)
+    shutil.copy(lab.folder / "labctl.toml", there.folder)
+    (lab.folder / ".labctl" / "simulator").mkdir(parents=True)
+    (there.folder / ".labctl" / "simulator").symlink_to(lab.folder / ".labctl" / "simulator")
+    far = begin(there, "far")
+    campaign = lab.start("campaign", "run", "campaigns/conductivity.toml")
+    assert campaign.wait(timeout=170) == 0
+    ended_well(lab)
+    far.send_signal(signal.SIGTERM)
+    assert far.wait(timeout=30) == 0
+    for place in (lab, there):
+        assert {row["state"] for row in place.json("db", "check")} == {"ok"}
+        place("trace", "last", "--raw-files", "raw")
+    written = [{path.name: path.read_bytes() for path in (p.folder / "raw").iterdir()} for p in (lab, there)]
+    assert written[0] == written[1]
+    assert {name.split("-")[0] for name in written[0]} == {"balance", "temperature", "impedance"}
 
 
 def test_control_of_a_killed_worker_passes_to_a_live_one_and_its_host_is_waited_for(lab: LabFolder) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from labctl.app import NAMES
-from tests.records import AT
+from tests.records import AT, RAW
 
 LABCTL = [sys.executable, "-m", "labctl"]
 
@@ -131,6 +131,20 @@ def test_a_trace_as_csv_has_a_row_for_each_value() -> None:
     (row,) = csv.DictReader(io.StringIO(labctl("trace", "S-00002", "-o", "csv")[0]))
     assert (row["sample_id"], row["value"], row["unit"], row["campaign"]) == ("S-00002", "12.0", "mS/cm", "C-0001")
     assert all(row[key] for key in ("job_id", "instrument", "candidate", "recipe"))
+
+
+def test_raw_files_are_written_out_and_over_nothing(small_lab: Path) -> None:
+    out, _ = labctl("trace", "S-00002", "--raw-files", "raw")
+    (path,) = (small_lab / "raw").iterdir()
+    assert path.read_bytes() == RAW
+    assert out.endswith(f"raw/{path.name}\n")
+    labctl("trace", "S-00002", "--raw-files", "raw", "-o", "json")
+    path.write_text("mine")
+    _, said = labctl("trace", "S-00002", "--raw-files", "raw", code=2)
+    assert "says something else" in said
+    assert path.read_text() == "mine"
+    _, said = labctl("trace", "S-00002", "--raw-files", "labctl.toml", code=2)
+    assert "this is no folder" in said
 
 
 @pytest.mark.usefixtures("small_lab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from labctl.errors import UsageError
 from labctl.locks import host_lock
 from materials_db import glance, looking
 from materials_db import records as db
-from materials_db.errors import ConflictError, DamagedLogError
+from materials_db.errors import ConflictError, DamagedFileError, DamagedLogError
 from tests import postgres
 from tests.records import AT
 
@@ -49,8 +50,17 @@ def test_all_rows_and_the_log_arrive_and_the_file_says_so(small_lab: Path, url: 
     with moved.store.transaction() as tx:
         assert tx.events() == events
         assert tx.next_number("R") == next_run + 1
+    assert counts["raw_bytes"] == 1
+    shutil.rmtree(small_lab / ".labctl" / "raw")  # of no use any more
     assert {row["state"] for row in moving.check(moved)} == {"ok"}
     moved.store.close()
+
+
+def test_a_raw_file_that_is_gone_is_said_and_nothing_is_moved(small_lab: Path, url: str) -> None:
+    shutil.rmtree(small_lab / ".labctl" / "raw")
+    with pytest.raises(DamagedFileError, match="missing"):
+        moving.move_to(wiring.open_lab(small_lab), url, switch=True)
+    assert tables_on(url) == 0
 
 
 def test_without_switch_the_lab_stays_where_it_is(small_lab: Path, url: str) -> None:

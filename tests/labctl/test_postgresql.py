@@ -16,12 +16,13 @@ from labctl import errors, finding, wiring
 from labctl.initialise import initialise
 from labctl.locks import ServerLock, host_lock
 from materials_db import glance, looking, waiting
-from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
+from materials_db.errors import DamagedFileError, MaterialsDBError, NewerDatabaseError, UnreachableError
+from materials_db.raw import RawFolder
 from materials_db.sql import store as sql
 from materials_db.sql.store import SqlStore
 from tests import postgres
 from tests.labctl.test_imports import HEAVY, imported
-from tests.records import fill
+from tests.records import RAW, fill
 
 NOBODY = "postgresql+psycopg://lab@127.0.0.1:9/lab"  #: the discard port: nobody listens there
 
@@ -95,6 +96,35 @@ def test_a_database_of_a_newer_labctl_is_refused_by_views_and_store(url: str, tm
         glance.campaigns(url)
     with pytest.raises(NewerDatabaseError, match="9999"):
         SqlStore.open(url, tmp_path / "raw")
+
+
+@pytest.mark.postgres
+def test_raw_files_lie_in_the_database_where_every_machine_reads_them(url: str, tmp_path: Path) -> None:
+    here, there = (SqlStore.open(url, tmp_path / machine / "raw") for machine in ("here", "there"))
+    with here.transaction() as tx:
+        sha256 = fill(tx)
+    assert list(tmp_path.iterdir()) == []
+    with there.transaction() as tx:
+        assert tx.read_raw(sha256) == RAW
+    with psycopg.connect(looking.libpq(url), autocommit=True) as connection:
+        for change in ("UPDATE raw_bytes SET content = ''", "DELETE FROM raw_bytes"):
+            with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+                connection.execute(change)
+        connection.execute("ALTER TABLE raw_bytes DISABLE TRIGGER USER")
+        connection.execute("UPDATE raw_bytes SET content = 'x'")
+    with there.transaction() as tx, pytest.raises(DamagedFileError, match="in the database is not what its name says"):
+        tx.read_raw(sha256)
+    here.close()
+    there.close()
+
+
+@pytest.mark.postgres
+def test_raw_files_that_an_earlier_labctl_left_beside_a_server_are_read(url: str, tmp_path: Path) -> None:
+    sha256 = RawFolder(tmp_path / "raw").put(RAW)
+    store = SqlStore.open(url, tmp_path / "raw")
+    with store.transaction() as tx:
+        assert tx.read_raw(sha256) == RAW
+    store.close()
 
 
 @pytest.mark.postgres
