@@ -117,6 +117,9 @@ class MemoryTransaction:
         found.sort(key=lambda r: ((value := getattr(r, order)) is not None, value, r.id), reverse=newest_first)
         return found[:limit]
 
+    def standing(self, kind: type[Record], /, **equal: Any) -> list[dict[str, Any]]:
+        return [r.model_dump(include={"id", *kind.mutable}) for r in self.find(kind, **equal)]
+
     def _candidates(self, kind: type[R], equal: dict[str, Any]) -> list[R]:
         table = self.store.tables[kind.kind]
         if (id := equal.get("id")) is not None:

@@ -39,6 +39,9 @@ class Transaction(Protocol):
     ) -> list[R]:
         """Records whose fields equal what is given (a list or tuple means any of), in order."""
 
+    def standing(self, kind: type[Record], /, **equal: Any) -> list[dict[str, Any]]:
+        """Of such records, by id, only the id and what `move` may change: plans and files stay where they are."""
+
     def move(
         self, kind: type[R], id: str, *, at: datetime, actor: str, was: Sequence[str] | None = None, **changes: Any
     ) -> R:

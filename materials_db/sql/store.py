@@ -222,16 +222,19 @@ class SqlTransaction:
         self, kind: type[R], /, *, order: str = "id", newest_first: bool = False, limit: int | None = None, **equal: Any
     ) -> list[R]:
         target = table(kind.kind)
-        query = sa.select(target)
-        for field, value in equal.items():
-            column = target.c[field]
-            query = query.where(column.in_(value) if isinstance(value, list | tuple) else column == value)
+        query = sa.select(target).where(*conditions(target, equal))
         keys = [target.c[order], target.c.id]
         query = query.order_by(
             *(k.desc().nulls_last() for k in keys) if newest_first else (k.nulls_first() for k in keys)
         )
         rows = self.session.execute(query.limit(limit) if limit is not None else query).mappings()
         return [kind.model_validate(dict(row)) for row in rows]
+
+    def standing(self, kind: type[Record], /, **equal: Any) -> list[dict[str, Any]]:
+        target = table(kind.kind)
+        columns = [target.c.id, *(target.c[field] for field in sorted(kind.mutable))]
+        query = sa.select(*columns).where(*conditions(target, equal)).order_by(target.c.id)
+        return [dict(row) for row in self.session.execute(query).mappings()]
 
     def move(
         self, kind: type[R], id: str, *, at: datetime, actor: str, was: Sequence[str] | None = None, **changes: Any
@@ -362,6 +365,13 @@ class SqlTransaction:
         expected = self.session.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
         rows = self.session.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))
         return chain.verify((dict(row) for row in rows.mappings()), expected)
+
+
+def conditions(target: sa.Table, equal: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
+    """That fields equal what is given; a list or tuple means any of it."""
+    for field, value in equal.items():
+        column = target.c[field]
+        yield column.in_(value) if isinstance(value, list | tuple) else column == value
 
 
 # -- bytes of raw files on a server ---------------------------------------------------------

@@ -22,6 +22,17 @@ def test_what_was_written_comes_back_the_same(store: Any) -> None:
         assert tx.get(r.Sample, "S-00001") == experiment_line()[3]
 
 
+def test_where_records_stand_is_told_without_what_they_are(store: Any) -> None:
+    with store.transaction() as tx:
+        tx.add(campaign("C-0001"), campaign("C-0002"), campaign("C-0003"), at=AT, actor="a")
+        tx.move(r.Campaign, "C-0002", at=AT, actor="a", state="running", due_at=AT)
+        tx.move(r.Campaign, "C-0003", at=AT, actor="a", state="paused", priority=3)
+        one, two = tx.standing(r.Campaign, state=("paused", "running"), id=["C-0002", "C-0003"])
+        assert one.keys() == two.keys() == {"id", *r.Campaign.mutable}
+        assert (one["id"], one["due_at"], one["abort"]) == ("C-0002", AT, False)
+        assert (two["id"], two["due_at"], two["priority"]) == ("C-0003", None, 3)
+
+
 def test_writing_the_same_twice_is_harmless(store: Any) -> None:
     with store.transaction() as tx:
         tx.add(*floor(), at=AT, actor="a")
