@@ -14,6 +14,8 @@ from campaigns.observations import Observations
 from campaigns.optimizer import Goal, Objective, Observation
 from campaigns.optimizers.bayesian import BayesianOptimizer
 from campaigns.parameters import FloatParameter
+from campaigns.pool import Pool
+from campaigns.rows import Table
 from campaigns.space import Component, CompositionSpace, Space
 
 peers: Any = harness.module("peers")
@@ -34,12 +36,17 @@ def compositions(names: Sequence[str], steps: int) -> CompositionSpace:
     return CompositionSpace(components=tuple(Component(name=n, formula=n) for n in names), step=Fraction(1, steps))
 
 
-def weighed(names: Sequence[str], shares: Array, steps: int) -> Candidate:
+def in_steps(shares: Array, steps: int) -> Array:
     """The composition on the grid that is nearest to these shares (largest remainder)."""
     exact = np.clip(shares, 0, None) / np.clip(shares, 0, None).sum() * steps
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: steps - counts.sum()]] += 1
-    return Candidate({n: Fraction(int(c), steps) for n, c in zip(names, counts, strict=True)})
+    return counts
+
+
+def weighed(names: Sequence[str], shares: Array, steps: int) -> Candidate:
+    """The same as a candidate."""
+    return Candidate({n: Fraction(int(c), steps) for n, c in zip(names, in_steps(shares, steps), strict=True)})
 
 
 def shares_of(candidate: Candidate, names: Sequence[str]) -> Array:
@@ -50,12 +57,12 @@ def shares_of(candidate: Candidate, names: Sequence[str]) -> Array:
 def pool_space(pool: Any, names: Sequence[str] | None = None) -> Space:
     """A harness' pool as a list of candidates, in the order of its rows."""
     names = names or [f"x{i}" for i in range(pool.X.shape[1])]
+    nothing = np.zeros((len(pool.X), 0))
     if pool.simplex:
-        made = tuple(weighed(names, x, POOL_STEPS) for x in pool.X)
-        return Space(composition=compositions(names, POOL_STEPS), pool=made)
+        counts = np.array([in_steps(x, POOL_STEPS) for x in pool.X], dtype=float)
+        return Space(composition=compositions(names, POOL_STEPS), pool=Pool(names, POOL_STEPS, (), counts, nothing))
     parameters = tuple(FloatParameter(name=n, low=a, high=b) for n, a, b in zip(names, pool.lo, pool.hi, strict=True))
-    rows = (dict(zip(names, map(float, x), strict=True)) for x in pool.X)
-    return Space(process=parameters, pool=tuple(Candidate({}, row) for row in rows))
+    return Space(process=parameters, pool=Pool((), 1, parameters, nothing, np.array(pool.X, dtype=float)))
 
 
 class Labctl(peers.Base):
@@ -68,9 +75,10 @@ class Labctl(peers.Base):
     def start(self) -> None:
         self.optimizer = BayesianOptimizer(**self.arguments)
         self.space = pool_space(self.p, self.names)
-        self.rows: dict[Candidate, list[int]] = {}
-        for i, candidate in enumerate(self.space.pool or ()):
-            self.rows.setdefault(candidate, []).append(i)
+        self.rows: dict[bytes, list[int]] = {}
+        assert self.space.pool is not None
+        for i, key in enumerate(Table(self.space.pool.counts, self.space.pool.settings).keys):
+            self.rows.setdefault(key, []).append(i)
         self.objective = wanted(self.goal)
         self.history = Observations(self.space, self.objective)
 
@@ -82,7 +90,7 @@ class Labctl(peers.Base):
 
     def ask(self) -> int:
         (proposal,) = self.optimizer.propose(self.space, self.objective, self.history, [], 1, self.seed)
-        return next(i for i in self.rows[proposal.candidate] if i not in self.idx)
+        return next(i for i in self.rows[self.history.rows.key(proposal.candidate)] if i not in self.idx)
 
 
 class LabctlMany(Labctl):
