@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from campaigns.dataset import Wanted, outside, read_dataset
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
-from campaigns.replay import STEPS, Front, Known, Run, figures, first_rows, known_of, replay, scored_by
+from campaigns.replay import STEPS, Known, Run, first_rows, known_of, replay
+from campaigns.scores import Front, figures, scored_by
 from campaigns.spec import Spec
 from campaigns.tables import shortened
 from campaigns.toml_file import Fault, FileFaults

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from campaigns.pareto import volume
-from campaigns.replay import Front, Run, figures, merit
+from campaigns.replay import Run
+from campaigns.scores import Front, figures, merit
 from labctl.columns import FRONT_REPLAYS
 from labctl.display import censored
 from labctl.replaying import Asked, Replayed, read_known, replay_table
