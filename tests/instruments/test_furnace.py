@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from instruments.clock import ScaledClock
 from instruments.contract import Fault, Found, JobRequest, Mode, NotStarted, RunState, SampleAt, Unknowable
-from instruments.drivers import furnace
-from instruments.drivers.furnace import Age, Furnace, Scale, SolutionTreat, held, labels, programmed, registers, text
+from instruments.drivers import furnace_program
+from instruments.drivers.furnace import Furnace, labels
+from instruments.drivers.furnace_program import Age, Scale, SolutionTreat, held, programmed, registers, text
 from instruments.errors import BadReply, DeviceRefused, OutOfLimits, ReplyTimeout
 from instruments.scripted import ScriptedRegisters
 
@@ -223,8 +224,8 @@ async def test_a_sensor_break_is_no_temperature() -> None:
 def test_any_hold_is_dwells_that_a_segment_can_have(hold_s: float, decimals: int) -> None:
     scale = Scale(1, decimals)
     program = programmed(Age(temperature_c=190.0, hold_s=hold_s), scale, quench=False)
-    assert len(program) == 8 + 8 * furnace.SEGMENTS
-    dwells = [row[2] / 10**decimals for row in furnace.rows_of(program) if row[0] == furnace.DWELL]
+    assert len(program) == 8 + 8 * furnace_program.SEGMENTS
+    dwells = [row[2] / 10**decimals for row in furnace_program.rows_of(program) if row[0] == furnace_program.DWELL]
     assert all(d <= 900.0 for d in dwells)
     assert held(program, scale) == (190.0, pytest.approx(hold_s, abs=len(dwells) * 30.0 / 10**decimals + 1e-6))
 
