@@ -42,13 +42,17 @@ class Forest:
             feature, cut = self._split(x, y, group, count, total)
             self.feature.append(feature)
             self.cut.append(cut)
-            node = 2 * node + (x[np.arange(len(x)), feature[group]] > cut[group])
+            node = 2 * node + (x.take(self._place(x, feature.take(group))) > cut.take(group))
         self.value = value
         return self
 
+    def _place(self, x: Array, column: Array) -> Array:
+        """Where one column of each row stands in the flat array: `take` is twice as fast as two indices."""
+        return np.arange(0, x.size, x.shape[1]) + column
+
     def _split(self, x: Array, y: Array, group: Array, count: Array, total: Array) -> tuple[Array, Array]:
         """The best of some random cuts for each node; a cut at infinity keeps a leaf whole."""
-        groups, width, rows = len(count), x.shape[1], np.arange(len(x))
+        groups, width = len(count), x.shape[1]
         active = np.flatnonzero(count >= 2)
         order, first = np.argsort(group, kind="stable"), np.concatenate([[0], np.cumsum(count)[:-1]])
         best, feature, cut = np.full(groups, -np.inf), np.zeros(groups, int), np.full(groups, np.inf)
@@ -57,11 +61,9 @@ class Forest:
             pair, share = self.rng.random((2, len(active))), self.rng.random(len(active))
             one, two = (order[first[active] + (p * count[active]).astype(int)] for p in pair)
             c[active] = share * x[one, f[active]] + (1 - share) * x[two, f[active]]
-            left = x[rows, f[group]] <= c[group]
-            n_left, s_left = (
-                np.bincount(group[left], minlength=groups),
-                np.bincount(group[left], y[left], minlength=groups),
-            )
+            left = np.flatnonzero(x.take(self._place(x, f.take(group))) <= c.take(group))
+            gone = group.take(left)
+            n_left, s_left = np.bincount(gone, minlength=groups), np.bincount(gone, y.take(left), minlength=groups)
             n_right = count - n_left
             gain = s_left**2 / np.maximum(n_left, 1) + (total - s_left) ** 2 / np.maximum(n_right, 1)
             gain[(n_left == 0) | (n_right == 0)] = -np.inf
@@ -75,6 +77,6 @@ class Forest:
         at, flat = np.arange(len(points))[None] * points.shape[1], points.ravel()
         for level, (feature, cut) in enumerate(zip(self.feature, self.cut, strict=True)):
             group = (base << level) + node
-            node = 2 * node + (flat[at + feature[group]] > cut[group])
-        leaves = self.value[(base << self.depth) + node]
+            node = 2 * node + (flat.take(at + feature.take(group)) > cut.take(group))
+        leaves = self.value.take((base << self.depth) + node)
         return leaves.mean(0), leaves.var(0) + 1e-6

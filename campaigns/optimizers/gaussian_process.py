@@ -163,6 +163,21 @@ class GaussianProcess:
         e = np.exp(-ROOT3 * r)
         return (1 + ROOT3 * r) * e, 3 * e
 
+    def _covariance(self, r: Array) -> Array:
+        """Covariance at scaled distances, which are written over: new memory costs more here than arithmetic."""
+        r *= -ROOT5 if self.kind.nu == 2.5 else -ROOT3
+        e = np.exp(r)
+        if self.kind.nu == 2.5:
+            square = r * (1 / 3)
+            square *= r
+            np.subtract(square, r, out=r)
+            r += 1.0
+        else:
+            np.subtract(1.0, r, out=r)
+        r *= e
+        r *= self.variance
+        return r
+
     # -- state for given hyperparameters --------------------------------------------------
 
     def attach(self, candidates: Array) -> None:
@@ -231,7 +246,7 @@ class GaussianProcess:
 
     def _cross(self, a: Array, b: Array) -> Array:
         weight, d = np.exp(-self.theta[: self.scales]), self.width
-        result: Array = self.variance * self._correlation(cdist(a[:, :d] * weight, b[:, :d] * weight))[0]
+        result = self._covariance(cdist(a[:, :d] * weight, b[:, :d] * weight))
         return result + (a[:, d:] * self.weights) @ b[:, d:].T if self.features else result
 
     def _own(self, a: Array) -> Array:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
 from campaigns.observations import Closed
@@ -167,8 +168,7 @@ class Study:
         if not len(drawn) or not len(taken):
             return None
         points, others = (self.views["uniform"](self.grid.raw(t)) for t in (drawn, taken))
-        gap = ((points[:, None, :] - others[None, :, :]) ** 2).sum(axis=2).min(axis=1)
-        return drawn.rows([int(np.argmax(gap))])
+        return drawn.rows([int(np.argmax(cdist(points, others).min(axis=1)))])
 
 
 class Search:
