@@ -32,7 +32,7 @@ def mates(campaign_id: str, plan: Mapping[str, Any]) -> str:
 
 
 def forming(room: int, latest: datetime) -> str:
-    """What is on record of a sample that waits for others; `materials_db.glance` counts who waits with it."""
+    """What is on record of a sample that waits for others; `materials_db.waiting` counts who waits with it."""
     return f"tray forming 1/{room}, until {latest.astimezone(UTC):%Y-%m-%d %H:%M} at the latest"
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks.optimizer.harness import CHECKOUT
 
-PARTS = ("campaigns/optimizers", "campaigns/drawing.py", "campaigns/pareto.py")  #: what decides a proposal
+MODULES = ("drawing", "observations", "parameters", "pareto", "pool", "rows", "space")
+PARTS = ("campaigns/optimizers", *(f"campaigns/{name}.py" for name in MODULES))  #: what decides a proposal
 
 
 @dataclass(frozen=True, order=True)
