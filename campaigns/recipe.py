@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from campaigns.candidate import Candidate, Setting
+from campaigns.carried_out import StepSection
 from campaigns.errors import RecipeError
 from campaigns.parameters import CategoricalParameter, FloatParameter
 from campaigns.space import Space
-from campaigns.spec import Spec, StepSection
+from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
 from campaigns.units import UnitError, conversion, convertible, quantity
 from campaigns.weighing import masses_mg
