@@ -333,6 +333,15 @@ def return_large_blocks() -> None:
         mallopt(M_ARENA_MAX, HEAPS)
 
 
+def return_free_pages() -> None:
+    """What lies free between blocks in use goes back to the system: glibc itself gives back the end of a heap only."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:
     """The durable engine on the lab's own database, as the worker of that host."""
     from campaigns.engines.durable import DurableEngine

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5  #: wall seconds between looks for campaigns to adopt
 BEAT_S = 3.0  #: wall seconds between two signs of life
-BEATS = 4  #: of them between looks through the engine's record, while nothing is missing: thousands may be under way
+BEATS = 4  #: of them between returns of free memory, and looks through the engine's record while nothing is missing (it may hold thousands)
 AGAIN_S = 2.0  #: wall seconds of rest after disk or database failed
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,8 @@ class Worker:
         """
         await bench.transact(beat, me, self._in_control, bench.registered.values(), bench.clock.now())
         self._beats = (self._beats + 1) % BEATS
+        if not self._beats:
+            await asyncio.to_thread(wiring.return_free_pages)
         if not self.lab.on_server or (self._beats and not self._missing):
             return
         self._missing = await engine.find_lost()
