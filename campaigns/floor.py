@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from campaigns import results, sites, tasks
 from campaigns.engine import Json
-from campaigns.trays import Key, Member, Trays, forming, key_of
+from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
-from instruments.clock import Clock, WallClock
+from instruments.clock import Clock
 from instruments.contract import (
     Capability,
     Fault,
@@ -33,6 +33,7 @@ from instruments.contract import (
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
+from materials_db.waiting import asked_of, forming
 
 SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
 SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
@@ -169,7 +170,7 @@ class Floor:
     async def _here_or_there(self, job_id: str, instrument: str, fence: int) -> Json:
         """The act, if the cable is ours; else who is to be asked."""
         if host := self.elsewhere.get(instrument):
-            await self.transact(results.tell, job_id, f"asked of host {host}", self.clock.now())
+            await self.transact(results.tell, job_id, asked_of(host), self.clock.now())
             return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
         answer = await self._carry_out(job_id, instrument, fence)
         self.hand_back(job_id, answer)
@@ -382,7 +383,7 @@ class Floor:
 
     async def look(self) -> list[str]:
         """Do what people have asked for since the last look: holds, priorities, stops, aborts; campaigns that go on."""
-        wishes = await self.transact(results.wishes, WallClock().now())
+        wishes = await self.transact(results.wishes)
         self.turns.priority, self.turns.due = wishes["priority"], wishes["due"]
         silent = {name: False for name, host in self.host_of.items() if host in wishes["silent hosts"]}
         self.turns.close({**silent, **wishes["holds"]})

@@ -17,9 +17,9 @@ from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.store import Transaction
+from materials_db.waiting import HOST_SILENT
 
 ACTOR = "labctl"
-HOST_SILENT = timedelta(seconds=20)  #: wall time without a sign of life after which a host gets no new work
 SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
 FINAL = ("done", "failed", "aborted", "in_doubt")
 STATE = {
@@ -336,7 +336,7 @@ def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str
 # -- what people want ---------------------------------------------------------------------------
 
 
-def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
+def wishes(tx: Transaction) -> dict[str, Any]:
     """Campaigns that go on, holds, priorities, and what is to be called off or broken off; hosts that have given no sign of life."""
     campaigns = tx.standing(db.Campaign, state="running")
     stopping = [c["id"] for c in campaigns if c["wanted"] == "stop"]
@@ -349,12 +349,18 @@ def wishes(tx: Transaction, wall: datetime) -> dict[str, Any]:
         "priority": {c["id"]: c["priority"] for c in campaigns},
         "due": {c["id"]: c["due_at"].timestamp() for c in campaigns if c["due_at"]},
         "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
-        "silent hosts": {w.host for w in tx.workers() if wall - w.beat_at > HOST_SILENT},
+        "silent hosts": silent_hosts(tx),
         "silent": [h.instrument for h in holds if h.placed_by == ACTOR and h.reason.startswith(SILENT)],
         "stopping": ids,
         "waiting": [job.id for job in waiting],
         "abort": [a for c in campaigns if c["abort"] and c["id"] in stopping for a in acts_to_abort(tx, c["id"])],
     }
+
+
+def silent_hosts(tx: Transaction) -> set[str]:
+    """Hosts without a sign of life; stamped and judged by one clock, as those of machines differ."""
+    said, now = tx.workers(), tx.now()
+    return {worker.host for worker in said if now - worker.beat_at > HOST_SILENT}
 
 
 def acts_to_abort(tx: Transaction, campaign_id: str) -> list[tuple[str, str, str]]:

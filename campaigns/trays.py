@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 Key = tuple[tuple[str, ...], str, str]
@@ -29,11 +28,6 @@ def set_points(params: Mapping[str, Any]) -> str:
 def mates(campaign_id: str, plan: Mapping[str, Any]) -> str:
     """What all samples that were proposed for one tray have in common; empty where there are no trays."""
     return f"{campaign_id}/{plan['tray']}" if plan.get("tray") is not None else ""
-
-
-def forming(room: int, latest: datetime) -> str:
-    """What is on record of a sample that waits for others; `materials_db.waiting` counts who waits with it."""
-    return f"tray forming 1/{room}, until {latest.astimezone(UTC):%Y-%m-%d %H:%M} at the latest"
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ import asyncio
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,16 +38,17 @@ def examine(folder: Path) -> list[Row]:
         The lab file cannot be read, so that nothing else can be checked.
     """
     lab = wiring.open_lab(folder)
-    simulated = "simulated" if lab.file.lab.simulated else "real"
+    simulated, here = "simulated" if lab.file.lab.simulated else "real", hosts_here(lab)
     return [
         finding("labctl", "ok", f"{wiring.versions()['labctl']} on Python {platform.python_version()}"),
         finding("lab file", "ok", f"{folder / 'labctl.toml'}: {len(lab.file.instruments)} instruments, {simulated}"),
         disk(folder),
         *database(lab),
         worker(lab),
-        *other_hosts(lab),
+        *other_hosts(lab, here),
+        *clock(lab),
         *calibrations(lab),
-        *instruments(lab),
+        *instruments(lab, here),
     ]
 
 
@@ -94,15 +96,42 @@ def worker(lab: Lab) -> Row:
     return finding("worker", "ok", "one is working")
 
 
-def other_hosts(lab: Lab) -> list[Row]:
+def hosts_here(lab: Lab) -> list[str]:
+    """Hosts of this machine; the main one where the record cannot be read."""
+    from labctl import fleet
+    from materials_db.errors import MaterialsDBError
+
+    try:
+        return fleet.here(lab) if there(lab.glance_path) else [MAIN]
+    except MaterialsDBError:
+        return [MAIN]
+
+
+def other_hosts(lab: Lab, here: Sequence[str]) -> list[Row]:
     """The hosts of other machines: their instruments answer only there."""
     return [
         finding(f"host {host}", "note", "no worker", f"on its machine: labctl worker run --host {host}")
         if nobody_works(lab, host)
         else finding(f"host {host}", "ok", "one is working")
         for host in lab.file.hosts
-        if host != MAIN
+        if host not in here
     ]
+
+
+def clock(lab: Lab) -> list[Row]:
+    """Whether this machine's clock agrees with the server's, and with what workers wrote."""
+    from labctl import clocks
+    from materials_db.errors import MaterialsDBError
+
+    try:
+        if not there(lab.glance_path):
+            return []
+        with lab.store.transaction() as tx:
+            fault = clocks.against_server(tx) or clocks.against_record(tx)
+    except MaterialsDBError:
+        return []  # said of the database already
+    remedy = "set whichever is wrong: timedatectl set-ntp true"
+    return [finding("clock", "wrong", fault, remedy)] if fault else [finding("clock", "ok", "no other time is known")]
 
 
 def calibrations(lab: Lab) -> list[Row]:
@@ -145,14 +174,20 @@ def running(lab: Lab) -> list[str]:
     return [row["id"] for row in rows if row["state"] == "running"]
 
 
-def instruments(lab: Lab) -> list[Row]:
-    """Whether each instrument answers. A busy worker has the line; then its word counts."""
+def instruments(lab: Lab, here: Sequence[str]) -> list[Row]:
+    """Whether each instrument of this machine answers. A busy worker has the line; then its word counts."""
     if lab.file.lab.simulated and not wiring.simulator_alive(lab):
         return [finding("simulator", "ok", "not running; it is started when a campaign runs")]
-    if not nobody_works(lab):
-        return [finding("instruments", "ok", "in the hands of the worker: labctl queue list")]
+    return [row for host in here for row in instruments_of(lab, host)]
+
+
+def instruments_of(lab: Lab, host: str) -> list[Row]:
+    """Whether each instrument of a host of this machine answers."""
+    if not nobody_works(lab, host):
+        name = "instruments" if host == MAIN else f"instruments of {host}"
+        return [finding(name, "ok", "in the hands of the worker: labctl queue list")]
     rows = []
-    for name, health in asyncio.run(ask_all(lab)).items():
+    for name, health in asyncio.run(ask_all(lab, host)).items():
         todo = "check power, cable and address" if health.mode.value in ("offline", "fault") else ""
         if registration.out_of_place(lab.file, health.identity):
             todo = "a simulation in a lab of real machines: give the real one's address"

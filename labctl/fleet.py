@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labctl import wiring
+from labctl import clocks, wiring
 from labctl.errors import LabError, UsageError
+from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock, host_lock, is_worked
 from materials_db.records import Worker
 
@@ -54,9 +56,7 @@ def holder(lab: Lab, host: str) -> str:
 
 def introduce(lab: Lab, host: str) -> Worker:
     """What this process says of itself; the beat is the wall's time, on simulated labs too."""
-    from instruments.clock import WallClock
-
-    now = WallClock().now()
+    now = clocks.now()
     return Worker(
         host=host,
         machine=socket.gethostname(),
@@ -78,11 +78,22 @@ def journal_of(lab: Lab) -> str:
     return path.read_text().strip()
 
 
+def here(lab: Lab) -> list[str]:
+    """Hosts whose instruments hang on this machine, as far as is on record; the main one where nothing is."""
+    path = lab.state / "journal" / "identity"
+    if not (lab.on_server and path.exists()):
+        return [MAIN]
+    with lab.store.transaction() as tx:
+        return [worker.host for worker in tx.workers() if worker.journal == path.read_text().strip()] or [MAIN]
+
+
 def enlist(lab: Lab, me: Worker) -> None:
     """Say that we work from now on. The host's lock is ours already. Raises TakenError as `refuse_misfit`."""
     refuse_misfit(lab, me)
     with lab.store.transaction() as tx:
-        tx.beat(me)
+        if fault := clocks.against_record(tx):
+            print(f"warning: {fault}; what is stamped from now on may be, too", file=sys.stderr, flush=True)
+        tx.beat(me.model_copy(update={"beat_at": tx.now()}))
 
 
 def refuse_misfit(lab: Lab, me: Worker) -> None:
@@ -92,8 +103,11 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
     ------
     TakenError
         A worker of another labctl lives, or jobs are under way that only another machine's journal knows.
+    ClockError
+        Its clock is not the database server's.
     """
     with lab.store.transaction() as tx:
+        clocks.refuse_wrong(tx)
         said = tx.workers()
     alive = [other for other in said if other.host != me.host and is_worked(lab, other.host)]
     with lab.store.transaction() as tx:
@@ -158,10 +172,9 @@ def far(lab: Lab, host: str) -> dict[str, Performer]:
 
 def rows(lab: Lab) -> list[Row]:
     """Every host of the lab file: who drives it, whether it lives, what it holds."""
-    from instruments.clock import WallClock
-
-    now, hosts = WallClock().now(), lab.file.hosts
+    hosts = lab.file.hosts
     with lab.store.transaction() as tx:
+        now = tx.now()
         said = {worker.host: worker for worker in tx.workers()}
         held = {lease.instrument: lease.holder for lease in tx.leases() if lease.holder}
     in_control = not lab.on_server or not control_lock(lab).is_free()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.errors import trouble
 from instruments import crashpoint
-from labctl import fleet, registration, stopping, wiring
+from labctl import clocks, fleet, registration, stopping, wiring
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
 from labctl.wiring import ACTOR, Lab
@@ -61,6 +61,7 @@ class Worker:
     _in_control: bool = False
     _beats: int = 0  #: signs of life since the engine's record was last gone through
     _missing: bool = False  #: whether it told of work that this process does not carry
+    _clock_off: bool = False
     _said: str = ""  #: the newest warning
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
@@ -114,8 +115,15 @@ class Worker:
         words = f"disk or database fail: {getattr(found, 'orig', None) or found}"
         log.error(words)
         if words != self._said:
-            print(f"warning: {words}; nothing is lost, trying again every {AGAIN_S:g} s", file=sys.stderr, flush=True)
+            warn(f"{words}; nothing is lost, trying again every {AGAIN_S:g} s")
         self._said = words
+
+    def _compare_clocks(self, fault: str) -> None:
+        """Say once that our clock and the server's have come apart."""
+        if fault and not self._clock_off:
+            log.error(fault)
+            warn(f"{fault}; what is stamped here is off by as much until it is set")
+        self._clock_off = bool(fault)
 
     async def _serve(self) -> Exception | None:
         """Serve until no campaign is running or somebody says stop; what disk or database said if they failed."""
@@ -167,7 +175,9 @@ class Worker:
 
         Asked once more, whether we are: a process may have been stopped since it looked.
         """
-        await bench.transact(beat, me, self._in_control, bench.registered.values(), bench.clock.now())
+        self._compare_clocks(
+            await bench.transact(beat, me, self._in_control, bench.registered.values(), bench.clock.now())
+        )
         self._beats = (self._beats + 1) % BEATS
         if not self._beats:
             await asyncio.to_thread(wiring.return_free_pages)
@@ -234,8 +244,13 @@ async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[st
             tasks.hold(tx, name, f"{tasks.SILENT}: {why}", clock.now())
     for name, why in silent.items():
         others = ", ".join(registration.twins(lab, name, silent))
-        print(f"warning: {name} does not answer ({why}); its work goes to {others}", file=sys.stderr, flush=True)
+        warn(f"{name} does not answer ({why}); its work goes to {others}")
     return {**registered, **rows}
+
+
+def warn(words: str) -> None:
+    """Say it on the terminal, beside the table."""
+    print(f"warning: {words}", file=sys.stderr, flush=True)
 
 
 def log_to(lab: Lab) -> None:
@@ -272,13 +287,13 @@ def fail(tx: Transaction, id: str, error: str, at: Any) -> None:
     tx.move(db.Campaign, id, at=at, actor=ACTOR, was=["running"], state="failed", reason=error, ended_at=at)
 
 
-def beat(tx: Transaction, me: db.Worker, in_control: bool, instrument_ids: Collection[str], now: datetime) -> None:
-    """Write down that we live, and take out what needs to be calibrated."""
+def beat(tx: Transaction, me: db.Worker, in_control: bool, instrument_ids: Collection[str], now: datetime) -> str:
+    """Write down that we live, and take out what needs to be calibrated; how our clock is wrong, if it is."""
     from campaigns import calibrations
-    from instruments.clock import WallClock
 
-    tx.beat(me.model_copy(update={"beat_at": WallClock().now(), "control": in_control}))
+    tx.beat(me.model_copy(update={"beat_at": tx.now(), "control": in_control}))
     calibrations.hold_if_due(tx, instrument_ids, now)
+    return clocks.against_server(tx)
 
 
 def turns_taken(tx: Transaction) -> Turns:

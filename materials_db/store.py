@@ -72,6 +72,9 @@ class Transaction(Protocol):
     def leases(self) -> list[Lease]:
         """All leases ever taken, by instrument."""
 
+    def now(self) -> datetime:
+        """Wall time by the database's clock: the one clock that all machines of a lab can see."""
+
     def beat(self, worker: Worker) -> None:
         """Write down that this worker lives; it takes the place of what its host said before."""
 

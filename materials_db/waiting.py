@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from materials_db.looking import Place, Row, ask
 
+HOST_SILENT = timedelta(seconds=20)  #: wall time without a sign of life after which a host gets no new work
 HELD = "SELECT instrument, mode || ' by ' || placed_by || ': ' || reason AS words FROM hold WHERE state = 'active'"
-FORMING = re.compile(r"tray forming 1/(\d+), until (.+)")  #: what is on record of a sample that waits for others
+FORMING = re.compile(r"tray forming 1/(\d+), until (.+)")
+
+
+def forming(room: int, latest: datetime) -> str:
+    """What is on record of a sample that waits for others; `count_trays` adds who waits with it."""
+    return f"tray forming 1/{room}, until {latest.astimezone(UTC):%Y-%m-%d %H:%M} at the latest"
+
+
+def asked_of(host: str) -> str:
+    """What is on record of a job that another host is to do."""
+    return f"asked of host {host}"
 
 
 def queue(path: Place, *, planned: bool = True) -> list[Row]:
@@ -38,6 +50,7 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
+        silent=silent(ask(path, "SELECT host, beat_at FROM worker")),
     )
     return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
 
@@ -56,6 +69,17 @@ def count_trays(rows: Sequence[Row]) -> None:
             row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {latest}"
 
 
+def silent(workers: Sequence[Row]) -> dict[str, str]:
+    """What is on record of jobs of hosts that have gone silent while another gave a sign of life, and since when."""
+    beats = {row["host"]: datetime.fromisoformat(row["beat_at"]) for row in workers}
+    newest = max(beats.values(), default=None)
+    return {
+        asked_of(host): f"host {host} is silent since {beat:%H:%M}"
+        for host, beat in beats.items()
+        if newest is not None and newest - beat > HOST_SILENT
+    }
+
+
 class Floor(NamedTuple):
     """What a job may have to wait for."""
 
@@ -66,6 +90,7 @@ class Floor(NamedTuple):
         str, str
     ]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
     tasks: dict[str, str]  #: job -> the open question about it
+    silent: dict[str, str]  #: what a job says that a silent host is to do -> what keeps it
 
 
 def with_reason(row: Row, floor: Floor) -> Row:
@@ -83,7 +108,7 @@ def reason(row: Row, able: list[str], floor: Floor) -> str:
         return f"waiting for a person: labctl task show {task}"
     forms = str(row["message"] or "").startswith("tray forming")
     if row["message"] and not forms:
-        return str(row["message"])
+        return floor.silent.get(row["message"], str(row["message"]))
     if row["state"] == "planned":
         return "waiting for the step before"
     if row["state"] != "queued":

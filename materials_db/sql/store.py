@@ -309,6 +309,10 @@ class SqlTransaction:
 
     # -- workers --------------------------------------------------------------------------
 
+    def now(self) -> datetime:
+        asked = sa.func.clock_timestamp() if self._on_server else sa.func.strftime("%Y-%m-%dT%H:%M:%f+00:00", "now")
+        return datetime.fromisoformat(str(self.session.execute(sa.select(asked)).scalar_one())).astimezone(UTC)
+
     def beat(self, worker: Worker) -> None:
         target = table("worker")
         values = worker.model_dump()

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from campaigns.floor import Floor, share
-from campaigns.trays import Key, Member, Trays, forming, key_of
+from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import LoopClock, ScaledClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
-from materials_db.waiting import count_trays
+from materials_db.waiting import count_trays, forming
 from tests.virtual_lab import live
 
 ORIGIN = datetime(2026, 1, 5, tzinfo=UTC)

@@ -214,3 +214,10 @@ def test_a_host_is_known_by_what_its_worker_said_last(store: Any) -> None:
     with store.transaction() as tx:
         assert tx.workers() == [later]
         assert tx.events() == []
+
+
+def test_the_clock_of_a_store_tells_utc_and_runs(store: Any) -> None:
+    with store.transaction() as tx:
+        first, second = tx.now(), tx.now()
+    assert first.utcoffset() == timedelta(0)
+    assert first <= second
