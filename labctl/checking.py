@@ -63,15 +63,20 @@ def disk(folder: Path) -> Row:
 
 def database(lab: Lab) -> list[Row]:
     """Whether the database is there, of this version, and its log unbroken."""
-    from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
+    from materials_db.drives import network_drive
+    from materials_db.errors import MaterialsDBError, NetworkDriveError, NewerDatabaseError, UnreachableError
 
     try:
+        if isinstance(lab.glance_path, Path) and (kind := network_drive(lab.glance_path)):
+            raise NetworkDriveError(lab.glance_path, kind)
         if not there(lab.glance_path):
             return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
         with lab.store.transaction() as tx:
             count = tx.verify_events()
     except NewerDatabaseError as error:
         return [finding("database", "wrong", str(error), "upgrade labctl, or open another lab")]
+    except NetworkDriveError as error:
+        return [finding("database", "wrong", str(error), error.remedy)]
     except UnreachableError as error:
         return [finding("database", "wrong", str(error), "see that the server runs and lets you in")]
     except MaterialsDBError as error:

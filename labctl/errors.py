@@ -163,6 +163,7 @@ def report(error: Exception) -> Report:
     kinds: tuple[tuple[type[Exception], str, int, str], ...] = (
         (db.NewerDatabaseError, "LAB-0302", 2, ""),
         (db.UnreachableError, "LAB-0303", 5, "see that the server runs and lets you in, then the same command again"),
+        (db.NetworkDriveError, "LAB-0304", 2, db.NetworkDriveError.remedy),
         (db.ConflictError, "LAB-0601", 6, ""),
         (db.DamagedLogError, "LAB-0701", 1, "restore a backup; the database was changed from outside"),
         (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),

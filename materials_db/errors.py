@@ -7,9 +7,17 @@ MaterialsDBError
 ├── DamagedLogError      the audit log does not verify
 ├── DamagedFileError     a raw file is not what its name says
 ├── NewerDatabaseError   made by a newer labctl
+├── NetworkDriveError    a file on a drive where it would be lost
 ├── UnreachableError     it does not answer, or broke off in the middle
 └── FormulaError         not a formula that can be trusted
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class MaterialsDBError(Exception):
@@ -48,6 +56,19 @@ class DamagedFileError(MaterialsDBError):
 
 class NewerDatabaseError(MaterialsDBError):
     """The database was made by a newer labctl. Nothing was touched."""
+
+
+class NetworkDriveError(MaterialsDBError):
+    """A database file on a network drive, where SQLite's locks do not hold."""
+
+    remedy = (
+        "keep the lab on a local disk, or its data on a server: database = 'postgresql+psycopg://USER@HOST/DATABASE'"
+    )
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(
+            f"the database {path} lies on a network drive ({kind}), where locks do not hold and data are lost"
+        )
 
 
 class UnreachableError(MaterialsDBError):

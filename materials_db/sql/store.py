@@ -21,7 +21,7 @@ from sqlmodel import Session
 
 from materials_db import chain, rules
 from materials_db.drives import network_drive
-from materials_db.errors import IntegrityError, MaterialsDBError
+from materials_db.errors import IntegrityError, MaterialsDBError, NetworkDriveError
 from materials_db.looking import unreachable
 from materials_db.memory import changed, same_facts
 from materials_db.raw import RawFolder, unchanged
@@ -53,8 +53,10 @@ class SqlStore:
         ------
         NewerDatabaseError
             It was made by a newer labctl; nothing was touched.
+        NetworkDriveError
+            The file would lie on a network drive.
         MaterialsDBError
-            The folder is not there or on a network drive, the file is no database, the server does not answer.
+            The folder is not there, the file is no database, the server does not answer.
         """
         engine = make_engine(url, full_sync=full_sync)
         try:
@@ -125,10 +127,7 @@ def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
     if not path.parent.is_dir():
         raise MaterialsDBError(f"cannot open the database {path}: the folder {path.parent} is not there")
     if kind := network_drive(path):
-        raise MaterialsDBError(
-            f"the database {path} lies on a network drive ({kind}), where SQLite's locks do not hold and data are lost."
-            " Keep the lab on a local disk, or its data on a server: database = 'postgresql+psycopg://USER@HOST/DATABASE'"
-        )
+        raise NetworkDriveError(path, kind)
     engine = sa.create_engine(url, pool_use_lifo=True, connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", lambda connection, _: prepare_sqlite(connection, full_sync=full_sync))
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))

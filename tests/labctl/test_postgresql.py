@@ -12,11 +12,17 @@ import psycopg
 import pytest
 
 from campaigns.toml_file import FileFaults
-from labctl import errors, finding, wiring
+from labctl import checking, errors, finding, wiring
 from labctl.initialise import initialise
 from labctl.locks import ServerLock, host_lock
 from materials_db import glance, looking, waiting
-from materials_db.errors import DamagedFileError, MaterialsDBError, NewerDatabaseError, UnreachableError
+from materials_db.errors import (
+    DamagedFileError,
+    MaterialsDBError,
+    NetworkDriveError,
+    NewerDatabaseError,
+    UnreachableError,
+)
 from materials_db.raw import RawFolder
 from materials_db.sql import store as sql
 from materials_db.sql.store import SqlStore
@@ -264,6 +270,9 @@ def test_sqlite_on_a_network_drive_is_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(MaterialsDBError, match=r"network drive \(nfs4\)"):
         SqlStore.open(f"sqlite:///{folder}/lab.sqlite", tmp_path / "raw")
     assert list(folder.iterdir()) == []
+    initialise(folder / "lab")
+    found = {row["check"]: row for row in checking.examine(folder / "lab")}["database"]
+    assert (found["state"], found["remedy"]) == ("wrong", NetworkDriveError.remedy)
     SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw").close()
 
 
