@@ -182,7 +182,7 @@ def finish(
     reason = f"{job.step} on {instrument}: {status.message or status.fault or status.state}"
     end_experiment(tx, job.experiment_id, EXPERIMENT_STATE[verdict], reason, at)
     if verdict == "failed" and policy.action(status.fault) == "stop":
-        stop_campaign(tx, job, at)
+        stop_campaign(tx, job, reason, at)
     return {"verdict": verdict, "released": release_all(tx, job.experiment_id)}
 
 
@@ -202,11 +202,13 @@ def policy_of(tx: Transaction, job: db.Job, lab_failures: Mapping[str, Any]) -> 
     return Policy(campaign.spec.get("failures", {}), lab_failures)
 
 
-def stop_campaign(tx: Transaction, job: db.Job, at: datetime) -> None:
+def stop_campaign(tx: Transaction, job: db.Job, reason: str, at: datetime) -> None:
     """The policy says that a failure of this kind ends the campaign."""
     campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
     if tx.get(db.Campaign, campaign).wanted == "run":
-        tx.move(db.Campaign, campaign, at=at, actor=ACTOR, wanted="stop", reason=f"{job.id} failed: {job.message}")
+        tx.move(
+            db.Campaign, campaign, at=at, actor=ACTOR, wanted="stop", reason=f"{job.experiment_id} failed: {reason}"
+        )
 
 
 def go_on(tx: Transaction, job: db.Job, step: dict[str, Any], at: datetime) -> list[str]:
@@ -250,11 +252,10 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
 # -- trays ------------------------------------------------------------------------------------
 
 
-def new_tray(tx: Transaction, job_id: str) -> tuple[str, dict[str, Any]]:
-    """An id for a tray; the campaign of the sample that has waited longest, and how many steps it has behind it."""
-    job, step = job_and_step(tx, job_id)
-    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
-    return f"Y-{tx.next_number('tray'):05d}", {"campaign": campaign, "behind": step.get("behind", 0)}
+def new_tray(tx: Transaction, job_id: str) -> tuple[str, int]:
+    """An id for a tray, and how many steps this sample has behind it."""
+    _, step = job_and_step(tx, job_id)
+    return f"Y-{tx.next_number('tray'):05d}", step.get("behind", 0)
 
 
 def start_tray(
@@ -391,6 +392,17 @@ def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
     for i, name in enumerate(steps[first : place + 1]):
         last = max(tx.find(db.Job, experiment_id=job.experiment_id, step=name), key=lambda j: j.attempt)
         plan_again(tx, last, at, state="planned" if i else "queued")
+
+
+def measures(tx: Transaction, job: db.Job) -> list[str]:
+    """Quantities that the campaign's recipe has this step measure."""
+    spec = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).spec
+    return next((list(s.get("measures", [])) for s in spec["recipe"]["steps"] if s["name"] == job.step), [])
+
+
+def called_off(tx: Transaction, job_ids: Sequence[str]) -> bool:
+    """Whether the campaigns of all these jobs were stopped."""
+    return not any(wanted(tx, tx.get(db.Job, id)) for id in job_ids)
 
 
 def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:

@@ -66,6 +66,7 @@ def introduce(lab: Lab, host: str) -> Worker:
         control=False,
         since=now,
         beat_at=now,
+        instruments=lab.file.hosts.get(host, []),
     )
 
 
@@ -102,7 +103,8 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
     Raises
     ------
     TakenError
-        A worker of another labctl lives, or jobs are under way that only another machine's journal knows.
+        A worker of another labctl lives, one drives our instruments by another lab file, or jobs are under way that
+        only another machine's journal knows.
     ClockError
         Its clock is not the database server's.
     """
@@ -118,8 +120,15 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
                     " nothing was started",
                     hint="give all machines the same version",
                 )
-            if other.host == me.host and other.journal != me.journal:
-                refuse_foreign_jobs(tx, lab.file.hosts.get(me.host, []), other)
+            both = [name for name in me.instruments if name in other.instruments]
+            if both and other in alive:
+                raise TakenError(
+                    f"{', '.join(both)}: host {me.host}'s here, but driven by host {other.host} ({other.machine}), whose"
+                    " labctl.toml says so; nothing was started",
+                    hint="give all machines the same labctl.toml",
+                )
+            if other.journal != me.journal:
+                refuse_foreign_jobs(tx, me.instruments if other.host == me.host else both, other)
 
 
 def refuse_foreign_jobs(tx: Transaction, instruments: list[str], before: Worker) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Place = Path | str  #: a SQLite file, or the URL of a PostgreSQL database
-REVISIONS = ("0001", "0002", "0003", "0004")  #: all that this version knows, oldest first; it reads the last
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")  #: all that this version knows, oldest first; it reads the last
 CONNECT_S = 10  #: wall seconds for which a server may be silent before it counts as unreachable
 FIELD = re.compile(r"json_extract\(([\w.]+), '\$\.(\w+)\.(\w+)'\)")
 

@@ -312,6 +312,7 @@ class Worker(BaseModel):
     control: bool  #: whether it also decides what campaigns do next
     since: AwareDatetime
     beat_at: AwareDatetime
+    instruments: list[str] = []  #: that it drives, as the lab file of its machine says
 
 
 class Lease(BaseModel):

@@ -34,7 +34,8 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
         " j.capability, j.params, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument,"
-        " e.plan, k.priority FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
+        " e.plan, e.state AS experiment_state, k.priority"
+        " FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
         " LEFT JOIN instrument i ON i.id = j.instrument_id"
         " WHERE j.state IN ('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
         " ORDER BY j.started_at IS NULL, j.state <> 'queued', -k.priority, j.queued_at, j.run",
@@ -50,7 +51,7 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
-        silent=silent(ask(path, "SELECT host, beat_at FROM worker")),
+        silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
     )
     return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
 
@@ -70,14 +71,15 @@ def count_trays(rows: Sequence[Row]) -> None:
 
 
 def silent(workers: Sequence[Row]) -> dict[str, str]:
-    """What is on record of jobs of hosts that have gone silent while another gave a sign of life, and since when."""
+    """Hosts that have gone silent while another gave a sign of life, in words: by what a job says, and by instrument."""
     beats = {row["host"]: datetime.fromisoformat(row["beat_at"]) for row in workers}
     newest = max(beats.values(), default=None)
-    return {
-        asked_of(host): f"host {host} is silent since {beat:%H:%M}"
-        for host, beat in beats.items()
-        if newest is not None and newest - beat > HOST_SILENT
-    }
+    found: dict[str, str] = {}
+    for row in workers:
+        if newest is not None and newest - beats[row["host"]] > HOST_SILENT:
+            words = f"host {row['host']} is silent since {beats[row['host']]:%H:%M}"
+            found |= dict.fromkeys([asked_of(row["host"]), *json.loads(row["instruments"])], words)
+    return found
 
 
 class Floor(NamedTuple):
@@ -90,7 +92,7 @@ class Floor(NamedTuple):
         str, str
     ]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
     tasks: dict[str, str]  #: job -> the open question about it
-    silent: dict[str, str]  #: what a job says that a silent host is to do -> what keeps it
+    silent: dict[str, str]  #: what a job says that a silent host is to do, and instruments there -> what keeps them
 
 
 def with_reason(row: Row, floor: Floor) -> Row:
@@ -98,11 +100,11 @@ def with_reason(row: Row, floor: Floor) -> Row:
     plan = json.loads(row.pop("plan"))
     able: list[str] = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
     row["instrument"] = row["instrument"] or "|".join(able)
-    row["reason"] = reason(row, able, floor)
+    row["reason"] = reason(row, able, floor, held=row.pop("experiment_state") == "held")
     return row
 
 
-def reason(row: Row, able: list[str], floor: Floor) -> str:
+def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> str:
     """The one thing that it waits for now."""
     if task := floor.tasks.get(row["job"]):
         return f"waiting for a person: labctl task show {task}"
@@ -110,7 +112,7 @@ def reason(row: Row, able: list[str], floor: Floor) -> str:
     if row["message"] and not forms:
         return floor.silent.get(row["message"], str(row["message"]))
     if row["state"] == "planned":
-        return "waiting for the step before"
+        return "held until a person answers: labctl task list" if held else "waiting for the step before"
     if row["state"] != "queued":
         return f"until about {clock_time(row['due_at'])}" if row["due_at"] and row["state"] == "running" else ""
     if row["campaign"] in floor.wanted:
@@ -125,6 +127,8 @@ def obstacle(name: str, row: Row, floor: Floor) -> str:
     """Why an instrument does not serve a job; empty when nothing stands against it."""
     if name in floor.holds:
         return f"{name} on {floor.holds[name]}"
+    if name in floor.silent:
+        return floor.silent[name]
     holder = floor.held.get(name)
     if holder is not None and holder not in (row["experiment"], row["tray"]):
         until = floor.until.get(holder)

@@ -372,6 +372,7 @@ class WorkerRow(SQLModel, table=True):
     control: bool
     since: datetime = moment()
     beat_at: datetime = moment()
+    instruments: list[str] = json()
 
 
 class CounterRow(SQLModel, table=True):

@@ -175,6 +175,22 @@ def test_a_worker_of_another_labctl_is_refused(lab: LabFolder, url: str) -> None
     assert "Traceback" not in refused.stderr
 
 
+def test_a_lab_file_that_gives_an_instrument_to_two_hosts_is_refused(lab: LabFolder, tmp_path: Path) -> None:
+    begin(lab, "far")
+    there = LabFolder(tmp_path / "another machine" / "lab")
+    (there.folder / "campaigns").mkdir(parents=True)
+    text = (lab.folder / "labctl.toml").read_text()
+    (there.folder / "labctl.toml").write_text(
+        text.replace('[instruments.analyser-1]\nhost = "far"', "[instruments.analyser-1]")
+    )
+    shutil.copy(lab.folder / "campaigns" / "conductivity.toml", there.folder / "campaigns")
+    for words in (["worker", "run", "--host", "main"], ["campaign", "run", "campaigns/conductivity.toml"]):
+        refused = there(*words, check=6)
+        assert "analyser-1: host main's here, but driven by host far" in refused.stderr
+        assert "same labctl.toml" in refused.stderr
+    assert lab.json("campaign", "list") == []
+
+
 def test_a_host_without_instruments_is_named_with_those_that_have_some(lab: LabFolder) -> None:
     refused = lab("worker", "run", "--host", "fare", check=2)
     assert "no instrument of labctl.toml belongs to host 'fare'" in refused.stderr

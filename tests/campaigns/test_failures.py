@@ -293,6 +293,7 @@ def test_another_machine_in_the_place_of_a_silent_one_is_not_worked_with() -> No
         lab.hosts["doser-1"].driver.identity = other  # type: ignore[method-assign]
         await lab.clock.sleep(3600)
         await bench.look()
+        await lab.clock.sleep(1)  # it is asked beside the look
         first, second = found(lab, db.Hold, order="id")
         assert (first.state, second.state) == ("released", "active")
         assert second.reason.startswith("another machine answers: Somebody,Espresso,7,1.0, not ")

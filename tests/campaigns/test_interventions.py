@@ -1,0 +1,338 @@
+"""What people do in the middle of a campaign, and machines that are silent or hang just then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from campaigns import tasks
+from campaigns.bench import Bench, answered, in_flight, segment_id
+from campaigns.engines.inline import InlineEngine
+from campaigns.history import History
+from campaigns.loop import workflows
+from campaigns.optimizers.on_trays import OnTrays
+from campaigns.optimizers.random_search import RandomSearch
+from campaigns.plan import Plan
+from instruments.contract import Fault, Unknowable
+from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost, ReplyTimeout
+from instruments.people import Answer
+from materials_db import records as db
+from materials_db.errors import ConflictError
+from tests.virtual_lab import VirtualLab, campaign, live
+
+ALLOY = "alloy/campaigns/hardness.toml"
+FURNACES = ("furnace-1", "furnace-2")
+
+
+@dataclass
+class Floor:
+    """A lab at work under a virtual clock, and somebody who looks."""
+
+    lab: VirtualLab
+    bench: Bench
+    engine: InlineEngine
+
+    @classmethod
+    async def open(cls, kind: str = "electrolyte", **how: Any) -> Floor:
+        """With all instruments at hand."""
+        optimizer = (lambda plan: OnTrays(RandomSearch(), plan.shared)) if kind == "alloy" else None
+        lab = VirtualLab(kind=kind, optimizer=optimizer, **how)
+        bench = await lab.bench()
+        engine = InlineEngine(workflows(bench), lab.store, lab.record)
+        await engine.open()
+        return cls(lab, bench, engine)
+
+    async def launch(self, name: str = "electrolyte/campaigns/conductivity.toml", **changes: Any) -> str:
+        """A campaign under way; its id."""
+        id = self.lab.launch(campaign(name, **changes))
+        await self.serve(id)
+        return id
+
+    async def serve(self, id: str) -> None:
+        """What a worker does with a campaign that nobody carries."""
+        with self.lab.store.transaction() as tx:
+            segment, flying = segment_id(tx, id), in_flight(tx, id)
+        for workflow, jobs in flying:
+            await self.engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+        await self.engine.submit("campaign", segment, id, [workflow for workflow, _ in flying])
+
+    async def until(self, seen: Callable[[], Any] = lambda: False, *, every_s: float = 60, hours: float = 2400) -> None:
+        """Look until it is so, or nothing is under way any more."""
+        end = self.lab.clock.elapsed() + hours * 3600
+        while not seen() and await self.engine.under_way("") and self.lab.clock.elapsed() < end:
+            await self.bench.look()
+            await self.lab.clock.sleep(every_s)
+
+    def find(self, kind: Any, **equal: Any) -> list[Any]:
+        """Records."""
+        with self.lab.store.transaction() as tx:
+            return tx.find(kind, **equal)
+
+    def campaign(self, id: str) -> db.Campaign:
+        """How a campaign stands."""
+        found: db.Campaign = self.find(db.Campaign, id=id)[0]
+        return found
+
+    def wish(self, id: str, **wanted: Any) -> None:
+        """What a person wants of a campaign."""
+        with self.lab.store.transaction() as tx:
+            tx.move(db.Campaign, id, at=self.lab.clock.now(), actor="Ada", **wanted)
+
+    def hold(self, names: Sequence[str], mode: str = "hold") -> None:
+        """Take instruments out."""
+        at = self.lab.clock.now()
+        with self.lab.store.transaction() as tx:
+            for name in names:
+                hold: Any = {"instrument": name, "mode": mode, "reason": "service", "placed_by": "Ada"}
+                tx.add(db.Hold(id=f"H-{tx.next_number('H'):04d}", placed_at=at, **hold), at=at, actor="Ada")
+
+    def release(self) -> None:
+        """All instruments may work again."""
+        at = self.lab.clock.now()
+        with self.lab.store.transaction() as tx:
+            for hold in tx.find(db.Hold, state="active"):
+                tx.move(db.Hold, hold.id, at=at, actor="Ada", state="released", released_by="Ada", released_at=at)
+
+    def answer(self, task: str, **said: Any) -> str:
+        """A person answers."""
+        with self.lab.store.transaction() as tx:
+            return tasks.respond(tx, task, Answer(by="Ada", at=self.lab.clock.now(), done=True), **said)
+
+    def states(self) -> list[str]:
+        """Of all experiments."""
+        return [e.state for e in self.find(db.Experiment, order="number")]
+
+
+OPEN: list[Floor] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_labs() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().lab.close()
+
+
+def at_work(story: Callable[[Floor], Awaitable[None]], kind: str = "electrolyte", **how: Any) -> None:
+    """Live through it in virtual time."""
+
+    async def run() -> None:
+        floor = await Floor.open(kind, **how)
+        OPEN.append(floor)
+        await story(floor)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    live(run())
+
+
+def spoil(floor: Floor, instrument: str, methods: Sequence[str], bad: Callable[[], Exception | None]) -> list[str]:
+    """These calls of a driver raise while there is something to raise; the acts that it was told to start."""
+    driver, started = floor.lab.hosts[instrument].driver, []
+
+    def wrap(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any) -> Any:
+            if (error := bad()) is not None:
+                raise error
+            if name == "start":
+                started.append(args[0].job_id)
+            return await method(*args)
+
+        return call
+
+    for name in methods:
+        setattr(driver, name, wrap(name, getattr(driver, name)))
+    return started
+
+
+def doubt(floor: Floor, instrument: str, job: str) -> None:
+    """Nobody can tell whether this act happened."""
+    driver: Any = floor.lab.hosts[instrument].driver
+    start, find = driver.start, driver.find
+
+    async def lost(request: Any, params: Any) -> Any:
+        if request.job_id == job:
+            raise ReplyTimeout("no answer")
+        return await start(request, params)
+
+    async def unknowable(request: Any, params: Any, mark: Any) -> Any:
+        return Unknowable("reset") if request.job_id == job else await find(request, params, mark)
+
+    driver.start, driver.find = lost, unknowable
+
+
+ONE = {"optimizer": {"name": "random", "in_flight": 1}}
+TWO = {"optimizer": {"name": "random", "in_flight": 2}}
+CALLS = ("identity", "health", "mark", "poll", "find", "start", "abort")
+
+
+def test_a_campaign_that_was_resumed_after_a_repair_goes_on() -> None:
+    async def story(floor: Floor) -> None:
+        broken = True
+
+        def jam() -> Exception | None:
+            error = DeviceRefused("jam") if broken else None
+            if error:
+                error.fault = Fault.JAM  # type: ignore[misc]
+            return error
+
+        spoil(floor, "doser-1", ["start"], jam)
+        id = await floor.launch(budget={"experiments": 8}, **ONE)
+        await floor.until()
+        assert floor.campaign(id).state == "paused"
+        assert "5 experiments in a row were lost to machines" in floor.campaign(id).reason
+        broken = False
+        floor.wish(id, state="running", reason="")
+        await floor.serve(id)
+        await floor.until()
+        assert floor.campaign(id).state == "done"
+        assert floor.states() == ["failed"] * 5 + ["done"] * 3
+
+    at_work(story)
+
+
+def test_a_campaign_that_a_failure_has_stopped_says_which() -> None:
+    async def story(floor: Floor) -> None:
+        spoil(floor, "analyser-1", ["fetch"], lambda: InvalidMeasurement("a bubble"))
+        id = await floor.launch(budget={"experiments": 8}, failures={"measurement_invalid": "stop"}, **TWO)
+        await floor.until()
+        assert floor.campaign(id).state == "stopped"
+        assert floor.campaign(id).reason == "E-00001 failed: measure on analyser-1: a bubble"
+
+    at_work(story)
+
+
+def test_a_stopped_campaign_asks_nobody_any_more_about_samples_that_it_held() -> None:
+    async def story(floor: Floor) -> None:
+        doubt(floor, "doser-1", "E-00001/mix")
+        id = await floor.launch(budget={"experiments": 8}, **TWO)
+        await floor.until(lambda: floor.find(db.Task, state="open"))
+        floor.wish(id, wanted="stop", abort=True)
+        await floor.until()
+        assert floor.campaign(id).state == "stopped"
+        assert set(floor.states()) <= {"aborted", "done"}
+        assert [task.state for task in floor.find(db.Task)] == ["withdrawn"]
+        with pytest.raises(ConflictError, match="withdrawn"):
+            floor.answer("T-00001", happened=False)
+
+    at_work(story)
+
+
+def test_a_measurement_that_happened_without_its_values_is_made_again() -> None:
+    async def story(floor: Floor) -> None:
+        doubt(floor, "analyser-1", "E-00001/measure")
+        id = await floor.launch(budget={"experiments": 2}, **TWO)
+        await floor.until(lambda: floor.find(db.Task, state="open"))
+        assert floor.answer("T-00001", happened=True) == "S-00001 goes on; its values are lost, so it is measured again"
+        await floor.until()
+        assert floor.campaign(id).state == "done"
+        with floor.lab.store.transaction() as tx:
+            history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
+            history.refresh(tx)
+        assert [observation.failed for observation in history.known] == [False, False]
+
+    at_work(story)
+
+
+def test_a_person_s_answer_is_found_although_the_campaign_waits_for_others() -> None:
+    async def story(floor: Floor) -> None:
+        doubt(floor, "doser-1", "E-00001/mix")
+        await floor.launch(budget={"experiments": 2}, **TWO)
+        await floor.until(lambda: floor.find(db.Task, state="open"))
+        floor.answer("T-00001", happened=False)
+        with floor.lab.store.transaction() as tx:
+            assert answered(tx) == [("E-00001~T-00001", ["E-00001/mix", "E-00001/equilibrate", "E-00001/measure"])]
+        await floor.until()
+        with floor.lab.store.transaction() as tx:
+            assert answered(tx) == []
+
+    at_work(story)
+
+
+@pytest.mark.parametrize("abort", [True, False])
+def test_what_a_silent_machine_never_took_is_not_begun_when_it_comes_back(abort: bool) -> None:
+    async def story(floor: Floor) -> None:
+        silent = True
+        started = spoil(floor, "doser-1", CALLS, lambda: LinkLost("connection refused") if silent else None)
+        id = await floor.launch(budget={"experiments": 4}, **ONE)
+        await floor.until(lambda: floor.find(db.Job, message="doser-1: connection refused"))
+        floor.wish(id, wanted="stop", abort=abort)
+        await floor.until(hours=1)
+        assert (floor.campaign(id).state, floor.states()) == ("stopped", ["aborted"])
+        with floor.lab.store.transaction() as tx:
+            assert [lease for lease in tx.leases() if lease.holder] == []
+        silent = False
+        await floor.lab.clock.sleep(3600)
+        assert started == []
+
+    at_work(story)
+
+
+def test_a_tray_whose_samples_were_called_off_leaves_its_furnace_to_others() -> None:
+    async def story(floor: Floor) -> None:
+        floor.hold(FURNACES)
+        await floor.bench.look()
+        trays = {"budget": {"experiments": 2}, **TWO}
+        first = await floor.launch(ALLOY, **trays)
+        await floor.until(lambda: floor.bench.turns._waiting)
+        floor.wish(first, wanted="stop")
+        await floor.until()
+        floor.release()
+        await floor.bench.look()
+        await floor.lab.clock.sleep(60)
+        assert floor.bench.turns.held == {}
+        second = await floor.launch(ALLOY, **trays)
+        await floor.until(every_s=600)
+        assert floor.campaign(second).state == "done"
+
+    at_work(story, "alloy")
+
+
+def test_samples_that_are_begun_still_come_to_a_furnace_that_drains() -> None:
+    async def story(floor: Floor) -> None:
+        id = await floor.launch(ALLOY, budget={"experiments": 2}, **TWO)
+        await floor.until(lambda: floor.find(db.Job, step="melt", state="done"))
+        floor.hold(FURNACES, "drain")
+        await floor.until(every_s=600)
+        assert (floor.campaign(id).state, floor.states()) == ("done", ["done", "done"])
+
+    at_work(story, "alloy")
+
+
+def test_holds_and_priorities_outlast_a_change_of_control() -> None:
+    async def story(floor: Floor) -> None:
+        from campaigns.turns import Turns
+
+        floor.hold(["doser-1"])
+        await floor.bench.look()
+        floor.bench.floor.begin_with(Turns())
+        assert await floor.bench.floor.turns.take(["doser-1"], "E-00001", patient=False) is None
+
+    at_work(story)
+
+
+@pytest.mark.parametrize("when", ["asked again", "broken off"])
+def test_a_machine_that_hangs_does_not_hold_up_the_look(when: str) -> None:
+    async def story(floor: Floor) -> None:
+        async def never(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        id = await floor.launch(budget={"experiments": 4}, **ONE)
+        await floor.until(lambda: floor.find(db.Job, state="running"), every_s=1)
+        for name in CALLS:
+            setattr(floor.lab.hosts["doser-1"].driver, name, never)
+        with floor.lab.store.transaction() as tx:
+            tasks.hold(tx, "doser-1", f"{tasks.SILENT}: it hangs", floor.lab.clock.now())
+        if when == "broken off":
+            floor.wish(id, wanted="stop", abort=True)
+        before = floor.lab.clock.elapsed()
+        for _ in range(3):
+            await floor.bench.look()
+        assert floor.lab.clock.elapsed() == before
+
+    at_work(story)
