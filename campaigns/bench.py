@@ -171,7 +171,7 @@ class Bench:
     def _stop(self, campaign: db.Campaign, plan: Plan, history: History) -> tuple[str, str] | None:
         """State and reason to end with, None to go on."""
         if campaign.wanted == "stop":
-            return "stopped", "stopped by request"
+            return "stopped", campaign.reason or "stopped by request"
         if campaign.wanted == "pause":
             return "paused", PAUSED
         if history.machine_failures >= MACHINE_FAILURES:
@@ -235,6 +235,8 @@ class Bench:
         """The campaign rests: done, stopped or paused."""
         if state == "paused" and tx.get(db.Campaign, campaign_id).wanted == "run" and reason == PAUSED:
             return "running"  # somebody changed their mind: the worker begins a fresh workflow
+        if state == "stopped":
+            tasks.give_up_held(tx, campaign_id, self.clock.now())
         held = tasks.open_doubts(tx, campaign_id) if state == "done" else []
         if held:
             state, reason = "paused", f"{reason}; {', '.join(held)} held until a person answers: labctl task list"
@@ -318,6 +320,19 @@ def unattended(tx: Transaction, campaign_id: str, flying: Sequence[str]) -> list
     if not tx.find(db.Task, question=HELD, state="done", limit=1):
         return []
     return [(id, jobs) for id, jobs in in_flight(tx, campaign_id) if id not in flying and "~" in id]
+
+
+def answered(tx: Transaction) -> list[tuple[str, list[str]]]:
+    """Samples of campaigns under way that a person has sent on their way again: workflow and jobs of each."""
+    tasks_done = tx.find(db.Task, question=HELD, state="done")
+    ids = list({task.job_id.split("/")[0] for task in tasks_done})
+    going = tx.find(db.Experiment, id=ids, state=("planned", "running")) if ids else []
+    running = (
+        {c.id for c in tx.find(db.Campaign, id=list({e.campaign_id for e in going}), state="running")}
+        if going
+        else set()
+    )
+    return [found for id in sorted(running) for found in in_flight(tx, id) if "~" in found[0]]
 
 
 def segment_id(tx: Transaction, campaign_id: str) -> str:

@@ -7,10 +7,12 @@ is decided for good stands in the database (`results`); what is here can be lost
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from campaigns import results, sites, tasks
@@ -35,6 +37,7 @@ from materials_db import records as db
 from materials_db.store import Transaction
 from materials_db.waiting import asked_of, forming
 
+log = logging.getLogger(__name__)
 SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
 SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
@@ -98,6 +101,7 @@ class Floor:
         default_factory=dict
     )  #: jobs that could join a tray, when last seen
     _seen_at: float = -math.inf
+    _errands: dict[str, asyncio.Future[Any]] = field(default_factory=dict)  #: what is asked of machines beside the look
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)  #: samples leave a tray one after the other
 
     def __post_init__(self) -> None:
@@ -107,10 +111,12 @@ class Floor:
             coming=self._coming,
             look=lambda: self.clock.sleep(self.look_s),
             now=self.clock.elapsed,
+            urgency=lambda member: self.turns.urgency(member.campaign, member.since),
         )
 
     def begin_with(self, turns: Turns) -> None:
-        """Give turns out from here on, as the leases stand."""
+        """Give turns out from here on, as the leases stand; what people wish holds on."""
+        turns.closed, turns.priority, turns.due = self.turns.closed, self.turns.priority, self.turns.due
         self.turns = turns
         turns.now = self.clock.elapsed
 
@@ -248,6 +254,8 @@ class Floor:
                 reason = f"{tasks.SILENT}: {status.message}"
                 await self.transact(tasks.hold, instrument, reason, self.clock.now())
                 self.turns.close({**self.turns.closed, instrument: False})
+            if status.state is JobState.NEVER_SEEN and await self.transact(results.called_off, jobs):
+                return status.model_copy(update={"state": JobState.ABORTED, "message": "campaign stopped"}), None
             if silent >= SILENT_TRIES and status.state is JobState.NEVER_SEEN:
                 return status.model_copy(update={"state": JobState.NOT_STARTED}), None  # free to go elsewhere
             await asyncio.sleep(self.patience_s)
@@ -320,7 +328,7 @@ class Floor:
         wait_s, room = min(self._tray_wait_s(i, job.capability) for i in place["instruments"]), self.room(place)
         words = forming(room, self.clock.now() + timedelta(seconds=wait_s))
         await self.transact(results.tell, job_id, words, self.clock.now())
-        return await self.trays.join(key, job_id, room, wait_s)
+        return await self.trays.join(key, job_id, room, wait_s, place["campaign"])
 
     async def _coming(self, key: Key, present: Sequence[Member]) -> int:
         """How many others may still join; one look at the record serves all trays that are being filled."""
@@ -335,19 +343,23 @@ class Floor:
         usual = min(TRAY_WAIT_S, self._capability(instrument, capability).typical_s)
         return self.tray_wait_s.get(instrument, usual)
 
-    async def _start_tray(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]] | None:
+    async def _start_tray(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]] | None:
         """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
-        tray, of = await self.transact(results.new_tray, members()[0])
-        instrument = await self.turns.take(key[0], tray, **of)
-        if instrument is None:
-            return None
-        placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
-        while placed is None:  # a worker that was replaced had taken the lease for another
-            await self._correct(instrument)
-            instrument = await self.turns.take(key[0], tray, **of)
+        first = members()[0]
+        tray, behind = await self.transact(results.new_tray, first.job_id)
+
+        def campaign() -> str:
+            return next((member.campaign for member in members()), first.campaign)
+
+        while True:
+            instrument = await self.turns.take(key[0], tray, campaign, behind=behind)
             if instrument is None:
                 return None
-            placed = await self.transact(self._lease_tray, tray, members(), instrument, key[1])
+            jobs = [member.job_id for member in members()]
+            placed = await self.transact(self._lease_tray, tray, jobs, instrument, key[1]) if jobs else []
+            if placed is not None:
+                break
+            await self._correct(instrument)  # a worker that was replaced had taken the lease for another
         crashpoint("tray leased")
         if not placed:
             self.turns.release([instrument], tray)
@@ -391,11 +403,23 @@ class Floor:
             self.turns.dismiss(wishes["stopping"])
             self.trays.dismiss(wishes["waiting"])
         for instrument in wishes["silent"]:
-            await self._ask_again(instrument)
+            self._errand(f"ask {instrument}", partial(self._ask_again, instrument))
         for act, instrument, reason in wishes["abort"]:
             if instrument in self.ours:
-                await self.hosts[instrument].abort(act, reason)
+                self._errand(f"abort {act}", partial(self.hosts[instrument].abort, act, reason))
         return list(wishes["running"])
+
+    def _errand(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Do this beside the look, once at a time: a machine that hangs holds up nobody."""
+        if name in self._errands:
+            return
+        task = self._errands[name] = asyncio.ensure_future(begin())
+        task.add_done_callback(lambda done: self._errand_done(name, done))
+
+    def _errand_done(self, name: str, done: asyncio.Future[Any]) -> None:
+        del self._errands[name]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("%s: %s", name, error)
 
     async def _ask_again(self, instrument: str) -> None:
         """An instrument that was taken out for its silence comes back by itself when it answers."""

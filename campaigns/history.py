@@ -48,7 +48,8 @@ class History:
     open: dict[str, int] = field(default_factory=dict)  #: experiment id -> number, not ended when last seen
     candidates: dict[str, Candidate] = field(default_factory=dict)  #: by experiment id, those in `open`
     gains: list[float | None] = field(default_factory=list)  #: promise of each proposal, in their order
-    machine_failures: int = 0  #: experiments lost to machines since one went well
+    machine_failures: int = 0  #: experiments lost to machines since one went well, or since the campaign was resumed
+    begun: bool = False  #: whether it was read before: what was lost by then has been looked at
     used: Used = field(default_factory=Used)
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
@@ -68,6 +69,8 @@ class History:
         if self.open:
             for experiment in tx.find(db.Experiment, order="number", id=list(self.open), state=FINAL):
                 self._ended(tx, experiment)
+        if not self.begun:
+            self.begun, self.machine_failures = True, 0
 
     def _new(self, tx: Transaction) -> list[db.Experiment]:
         if self.seen == 0:

@@ -250,11 +250,10 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
 # -- trays ------------------------------------------------------------------------------------
 
 
-def new_tray(tx: Transaction, job_id: str) -> tuple[str, dict[str, Any]]:
-    """An id for a tray; the campaign of the sample that has waited longest, and how many steps it has behind it."""
-    job, step = job_and_step(tx, job_id)
-    campaign = tx.get(db.Experiment, job.experiment_id).campaign_id
-    return f"Y-{tx.next_number('tray'):05d}", {"campaign": campaign, "behind": step.get("behind", 0)}
+def new_tray(tx: Transaction, job_id: str) -> tuple[str, int]:
+    """An id for a tray, and how many steps this sample has behind it."""
+    _, step = job_and_step(tx, job_id)
+    return f"Y-{tx.next_number('tray'):05d}", step.get("behind", 0)
 
 
 def start_tray(
@@ -391,6 +390,17 @@ def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
     for i, name in enumerate(steps[first : place + 1]):
         last = max(tx.find(db.Job, experiment_id=job.experiment_id, step=name), key=lambda j: j.attempt)
         plan_again(tx, last, at, state="planned" if i else "queued")
+
+
+def measures(tx: Transaction, job: db.Job) -> list[str]:
+    """Quantities that the campaign's recipe has this step measure."""
+    spec = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).spec
+    return next((list(s.get("measures", [])) for s in spec["recipe"]["steps"] if s["name"] == job.step), [])
+
+
+def called_off(tx: Transaction, job_ids: Sequence[str]) -> bool:
+    """Whether the campaigns of all these jobs were stopped."""
+    return not any(wanted(tx, tx.get(db.Job, id)) for id in job_ids)
 
 
 def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:

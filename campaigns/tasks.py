@@ -337,11 +337,11 @@ def settle(tx: Transaction, task: db.Task, answer: Answer, happened: bool | None
         ended_at=None,
         outcome="",
     )
-    if happened:
+    if happened and not results.measures(tx, job):
         results.go_on(tx, *results.job_and_step(tx, job.id), at)
-    else:
-        results.from_the_hold(tx, job, at)
-    return carry_on(tx, job, answer)
+        return carry_on(tx, job, answer)
+    results.from_the_hold(tx, job, at)
+    return carry_on(tx, job, answer) + ("; its values are lost, so it is measured again" if happened else "")
 
 
 def unpark(tx: Transaction, task: db.Task, answer: Answer) -> str:
@@ -371,6 +371,15 @@ def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
         )  # fmt: skip
         return f"{job.sample_id} goes on as soon as a worker serves this lab: labctl campaign resume {campaign.id}"
     return f"{job.sample_id} waits: {campaign.id} is {campaign.state}; labctl campaign resume {campaign.id}"
+
+
+def give_up_held(tx: Transaction, campaign_id: str, at: datetime) -> None:
+    """A campaign that is stopped asks nobody any more: its held samples end, their questions are withdrawn."""
+    for experiment in tx.find(db.Experiment, campaign_id=campaign_id, state="held"):
+        for task in tx.find(db.Task, question=["in_doubt", "parked"], state="open"):
+            if task.job_id.split("/")[0] == experiment.id:
+                tx.move(db.Task, task.id, at=at, actor=ACTOR, was=["open"], state="withdrawn")
+        results.end_experiment(tx, experiment.id, "aborted", f"campaign stopped; {experiment.outcome}", at)
 
 
 def open_doubts(tx: Transaction, campaign_id: str) -> list[str]:

@@ -37,6 +37,7 @@ class Member:
     job_id: str
     since: float
     placed: asyncio.Future[str | None]  #: id of the tray; None when the wait was called off
+    campaign: str = ""
 
 
 @dataclass
@@ -81,23 +82,26 @@ class Trays:
         Returns when it is worth looking again.
     now
         Lab seconds.
+    urgency
+        Of a member: the lower, the earlier it has its place where there is not room for all.
     """
 
     def __init__(
         self,
         *,
-        start: Callable[[Key, Callable[[], list[str]]], Awaitable[tuple[str, list[str]] | None]],
+        start: Callable[[Key, Callable[[], list[Member]]], Awaitable[tuple[str, list[str]] | None]],
         coming: Callable[[Key, Sequence[Member]], Awaitable[int]],
         look: Callable[[], Awaitable[None]],
         now: Callable[[], float],
+        urgency: Callable[[Member], Any] = lambda member: 0,
     ) -> None:
-        self.start, self.coming, self.look, self.now = start, coming, look, now
+        self.start, self.coming, self.look, self.now, self.urgency = start, coming, look, now, urgency
         self.forming: dict[Key, Forming] = {}
 
-    async def join(self, key: Key, job_id: str, room: int, wait_s: float) -> str | None:
+    async def join(self, key: Key, job_id: str, room: int, wait_s: float, campaign: str = "") -> str | None:
         """Wait until this job is on a tray that starts; the tray's id, None when it was called off."""
         tray = self.forming.setdefault(key, Forming(key, room, wait_s))
-        member = Member(job_id, self.now(), asyncio.get_running_loop().create_future())
+        member = Member(job_id, self.now(), asyncio.get_running_loop().create_future(), campaign)
         tray.members.append(member)
         if tray.former is None:
             tray.former = asyncio.create_task(self._form(tray))
@@ -121,7 +125,7 @@ class Trays:
             while tray.members:
                 while tray.members and not await self._ready(tray):
                     await self.look()
-                started = await self.start(tray.key, lambda: [m.job_id for m in tray.members[: tray.room]])
+                started = await self.start(tray.key, lambda: self._first(tray)) if tray.members else None
                 if started is None:
                     await self.look()
                 else:
@@ -134,6 +138,10 @@ class Trays:
             tray.former = None
             if self.forming.get(tray.key) is tray and not tray.members:
                 del self.forming[tray.key]
+
+    def _first(self, tray: Forming) -> list[Member]:
+        """Who is on the tray if it starts now: the most urgent, of those who have waited longest."""
+        return sorted(tray.members, key=self.urgency)[: tray.room]
 
     async def _ready(self, tray: Forming) -> bool:
         if tray.full or tray.due(self.now()):

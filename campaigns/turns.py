@@ -28,11 +28,16 @@ class Waiting:
 
     holder: str
     any_of: tuple[str, ...]
-    campaign: str
+    for_campaign: Callable[[], str]
     since: float
     turn: asyncio.Future[str | None]
     behind: int = 0  #: steps that the sample has behind it
     mates: str = ""  #: of its tray to come: who shares the name goes with it
+
+    @property
+    def campaign(self) -> str:
+        """Whose turn it would be; of a tray, that of the most urgent sample on it so far."""
+        return self.for_campaign()
 
 
 class Turns:
@@ -52,7 +57,7 @@ class Turns:
         self.priority: dict[str, int] = {}  #: by campaign
         self.due: dict[str, float] = {}  #: by campaign, as a time stamp
         self.used_s: dict[str, float] = {}  #: instrument time by campaign, lab seconds
-        self.closed: dict[str, bool] = {}  #: instruments on hold; True: those who have begun there may come back
+        self.closed: dict[str, bool] = {}  #: instruments on hold; True: samples that are begun may still come
         self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
         self._waiting: list[Waiting] = []
         self._mates: dict[tuple[str, ...], str] = {}  #: by instruments: the mates that were served there last
@@ -61,7 +66,7 @@ class Turns:
         self,
         any_of: Sequence[str],
         holder: str,
-        campaign: str = "",
+        campaign: str | Callable[[], str] = "",
         *,
         behind: int = 0,
         mates: str = "",
@@ -75,7 +80,8 @@ class Turns:
         if mine:
             return mine[0]
         turn: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        entry = Waiting(holder, tuple(any_of), campaign, self.now(), turn, behind, mates)
+        whose = (lambda: campaign) if isinstance(campaign, str) else campaign
+        entry = Waiting(holder, tuple(any_of), whose, self.now(), turn, behind, mates)
         self._waiting.append(entry)
         self.serve()
         if not patient and not turn.done():
@@ -112,22 +118,26 @@ class Turns:
                 entry.turn.set_result(None)
 
     def close(self, instruments: Mapping[str, bool]) -> None:
-        """These take no new work from now on, all others do; True: whoever holds another instrument for them may."""
+        """These take no new work from now on, all others do; True: a sample that is begun may still come."""
         if instruments != self.closed:  # it is asked again and again, and a thousand may wait
             self.closed = dict(instruments)
             self.serve()
 
     def rank(self, entry: Waiting) -> tuple[float, float, float, float]:
         """The lower, the earlier."""
-        level = self.priority.get(entry.campaign, 0) + (self.now() - entry.since) // AGING_S
-        due, used_s = self.due.get(entry.campaign, math.inf), self.used_s.get(entry.campaign, 0.0)
+        level, due, used_s = self.urgency(entry.campaign, entry.since)
         begun = entry.behind + (entry.mates != "" and self._mates.get(entry.any_of) == entry.mates)
-        return -level, due, used_s - BEGUN_S * begun, entry.since
+        return level, due, used_s - BEGUN_S * begun, entry.since
+
+    def urgency(self, campaign: str, since: float) -> tuple[float, float, float]:
+        """How urgent something of a campaign is that has waited since then: the lower, the more."""
+        level = self.priority.get(campaign, 0) + (self.now() - since) // AGING_S
+        return -level, self.due.get(campaign, math.inf), self.used_s.get(campaign, 0.0)
 
     def serve(self) -> None:
         """Give what is free to those whose turn it is."""
         for entry in sorted(self._waiting, key=self.rank):
-            free = next((i for i in entry.any_of if self._open(i, entry.holder)), None)
+            free = next((i for i in entry.any_of if self._open(i, entry)), None)
             if free is not None:
                 self.held[free] = entry.holder
                 self._taken[free] = (entry.campaign, self.now())
@@ -136,11 +146,11 @@ class Turns:
                 if not entry.turn.done():
                     entry.turn.set_result(free)
 
-    def _open(self, instrument: str, holder: str) -> bool:
+    def _open(self, instrument: str, entry: Waiting) -> bool:
         if instrument in self.held:
-            return self.held[instrument] == holder
+            return self.held[instrument] == entry.holder
         draining = self.closed.get(instrument)
-        return draining is None or (draining and holder in self.held.values())
+        return draining is None or (draining and (entry.behind > 0 or entry.holder in self.held.values()))
 
     def _forget(self, entry: Waiting) -> None:
         if entry in self._waiting:

@@ -73,6 +73,7 @@ class Host:
         self.held_by: str | None = None
         self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
         self._turn = asyncio.Lock()
+        self._called_off: dict[str, str] = {}  #: jobs that were broken off before they came, and why
 
     def describe(self) -> list[Capability]:
         return list(self._capabilities.values())
@@ -131,6 +132,8 @@ class Host:
                 known = await self._reconcile(known)
             if known is not None and known.state is not JobState.NOT_STARTED:
                 return known.status()
+            if (why := self._called_off.pop(request.job_id, None)) is not None:
+                return JobStatus(job_id=request.job_id, state=JobState.ABORTED, message=why)
             return await self._begin(request)
 
     def params(self, request: JobRequest) -> Params:
@@ -276,8 +279,11 @@ class Host:
     async def abort(self, job_id: str, reason: str) -> JobStatus:
         async with self._turn:
             entry = self.journal.get(job_id)
-            if entry is None or entry.state is not JobState.RUNNING or entry.run_id is None:
-                return entry.status() if entry else JobStatus(job_id=job_id, state=JobState.NEVER_SEEN)
+            if entry is None:
+                self._called_off[job_id] = reason  # it may be on its way still
+                return JobStatus(job_id=job_id, state=JobState.NEVER_SEEN)
+            if entry.state is not JobState.RUNNING or entry.run_id is None:
+                return entry.status()
             try:
                 await self.guarded.abort(entry.run_id)
                 run = await self.guarded.poll(entry.run_id)

@@ -63,6 +63,7 @@ class Worker:
     _missing: bool = False  #: whether it told of work that this process does not carry
     _clock_off: bool = False
     _said: str = ""  #: the newest warning
+    _sent_on: set[str] = field(default_factory=set)  #: workflows of samples that a person has freed
     _begun: dict[str, str] = field(default_factory=dict)  #: campaign -> the segment this process began
 
     def start(self) -> None:
@@ -136,6 +137,7 @@ class Worker:
             registered = await register(lab, hosts, clock)
             crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered, host)
+            await bench.look()  # before anything goes on: holds and priorities
             engine = wiring.engine(lab, bench, host)
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
@@ -178,6 +180,8 @@ class Worker:
         self._compare_clocks(
             await bench.transact(beat, me, self._in_control, bench.registered.values(), bench.clock.now())
         )
+        if self._in_control:
+            await self._send_on(engine, bench)
         self._beats = (self._beats + 1) % BEATS
         if not self._beats:
             await asyncio.to_thread(wiring.return_free_pages)
@@ -186,6 +190,15 @@ class Worker:
         self._missing = await engine.find_lost()
         if self._in_control and await asyncio.to_thread(self._control.keep):
             await engine.take_over()
+
+    async def _send_on(self, engine: Engine, bench: Bench) -> None:
+        """Samples go on as soon as a person has answered, not when their campaign has its next turn to plan."""
+        from campaigns.bench import answered
+
+        for workflow, jobs in await bench.transact(answered):
+            if workflow not in self._sent_on:
+                await engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+                self._sent_on.add(workflow)
 
     async def _still_ours(self) -> bool:
         """Whether the host is ours still; another may have got it while the server was away."""
@@ -221,7 +234,10 @@ class Worker:
         if ended is not None and ended.error is not None:
             await bench.transact(fail, id, ended.error, bench.clock.now())
             return
-        segment, flying = await bench.transact(next_segment, id)
+        found = await bench.transact(next_segment, id)
+        if found is None:
+            return
+        segment, flying = found
         crashpoint.crashpoint("segment numbered")
         self._begun[id] = segment
         for workflow, jobs in flying:
@@ -272,10 +288,13 @@ def any_model(tx: Transaction) -> bool:
     return any(c.spec["optimizer"]["name"] == "bayesian" for c in tx.find(db.Campaign, state="running"))
 
 
-def next_segment(tx: Transaction, id: str) -> tuple[str, list[tuple[str, list[str]]]]:
-    """A fresh workflow id, and the experiments that it must adopt with their jobs in order."""
+def next_segment(tx: Transaction, id: str) -> tuple[str, list[tuple[str, list[str]]]] | None:
+    """A fresh workflow id, and the experiments that it must adopt with their jobs in order; None once it has ended."""
     from campaigns.bench import in_flight, segment_id
+    from materials_db import records as db
 
+    if tx.get(db.Campaign, id).state != "running":
+        return None
     return segment_id(tx, id), in_flight(tx, id)
 
 

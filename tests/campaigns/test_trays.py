@@ -28,12 +28,20 @@ class Furnace:
     def __init__(self, clock: LoopClock, coming: int = 99, busy_s: float = 0.0) -> None:
         self.clock, self.expected, self.busy_s = clock, coming, busy_s
         self.started: list[tuple[float, list[str]]] = []
-        self.trays = Trays(start=self.start, coming=self.coming, look=lambda: clock.sleep(60.0), now=clock.monotonic)
+        self.urgent: set[str] = set()
+        self.trays = Trays(
+            start=self.start,
+            coming=self.coming,
+            look=lambda: clock.sleep(60.0),
+            now=clock.monotonic,
+            urgency=lambda member: member.job_id not in self.urgent,
+        )
 
-    async def start(self, key: Key, members: Callable[[], list[str]]) -> tuple[str, list[str]]:
+    async def start(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]]:
         await self.clock.sleep(self.busy_s)
-        self.started.append((self.clock.monotonic(), members()))
-        return f"Y-{len(self.started)}", members()
+        jobs = [member.job_id for member in members()]
+        self.started.append((self.clock.monotonic(), jobs))
+        return f"Y-{len(self.started)}", jobs
 
     async def coming(self, key: Key, present: Sequence[Member]) -> int:
         return self.expected
@@ -93,6 +101,27 @@ def test_who_comes_while_the_furnace_is_still_busy_gets_on() -> None:
         assert await asyncio.gather(first, furnace.join("E-1")) == ["Y-1", "Y-1"]
 
     in_virtual_time(work, coming=0, busy_s=1000.0)
+
+
+def test_the_most_urgent_have_their_places_first() -> None:
+    async def work(furnace: Furnace) -> None:
+        furnace.urgent = {"E-4", "E-5"}
+        trays = await asyncio.gather(*(furnace.join(f"E-{i}") for i in range(6)))
+        assert [i for i, tray in enumerate(trays) if tray == "Y-1"] == [0, 1, 4, 5]
+
+    in_virtual_time(work, busy_s=100.0)
+
+
+def test_a_tray_that_everybody_left_while_it_waited_is_none() -> None:
+    async def work(furnace: Furnace) -> None:
+        waits = [asyncio.ensure_future(furnace.join(f"E-{i}")) for i in range(2)]
+        await furnace.clock.sleep(500)
+        furnace.trays.dismiss(["E-0", "E-1"])
+        assert await asyncio.gather(*waits) == [None, None]
+        await furnace.clock.sleep(1000)
+        assert furnace.trays.forming == {}
+
+    assert in_virtual_time(work, coming=0, busy_s=1000.0).started == [(pytest.approx(1000, abs=60), [])]
 
 
 def test_a_wait_that_is_called_off_leaves_the_tray_to_the_others() -> None:

@@ -113,7 +113,32 @@ async def test_waiting_raises_the_priority_so_that_nobody_starves() -> None:
     assert higher * AGING_S <= now.s <= (higher + 1) * AGING_S + takes_s
 
 
-async def test_a_draining_instrument_serves_only_those_who_hold_another_one() -> None:
+async def test_a_draining_instrument_serves_samples_that_are_begun() -> None:
+    turns = Turns()
+    turns.close({"furnace-1": True, "furnace-2": False})
+    fresh = asyncio.ensure_future(turns.take(["furnace-1", "furnace-2"], "E-1"))
+    assert await turns.take(["furnace-1", "furnace-2"], "E-2", behind=2) == "furnace-1"
+    turns.release(["furnace-1"], "E-2")
+    await asyncio.sleep(0)
+    assert not fresh.done()
+    fresh.cancel()
+
+
+async def test_whose_turn_it_would_be_may_change_while_it_waits() -> None:
+    turns, most_urgent = Turns({"furnace-1": "E-0"}), ["calm"]
+    turns.priority = {"urgent": 5}
+    waits = [
+        asyncio.ensure_future(turns.take(["furnace-1"], "E-1", "calm")),
+        asyncio.ensure_future(turns.take(["furnace-1"], "Y-1", lambda: most_urgent[0])),
+    ]
+    await asyncio.sleep(0)
+    most_urgent[0] = "urgent"  # a sample of another campaign has joined the tray
+    turns.release(["furnace-1"], "E-0")
+    assert await waits[1] == "furnace-1"
+    waits[0].cancel()
+
+
+async def test_a_draining_instrument_serves_those_who_hold_another_one() -> None:
     turns = Turns({"thermostat-1": "E-1"})
     turns.close({"analyser-1": True})
     fresh = asyncio.ensure_future(turns.take(["analyser-1"], "E-2"))
