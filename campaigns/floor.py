@@ -141,12 +141,12 @@ class Floor:
         return await self._alone(job_id, place)
 
     async def _allowed(self, job_id: str, place: Mapping[str, Any]) -> list[str]:
-        """Instruments where the sample may be worked on."""
-        if len(set(self.site_of.values())) < 2:
-            return list(place["instruments"])
-        experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
-        found = sites.allowed(place, experiment.plan["steps"], experiment.site, self.site_of)
-        return found or list(place["instruments"])
+        """Instruments where the sample may be worked on: at its site, and of those what has not failed at this step."""
+        found = list(place["instruments"])
+        if len(set(self.site_of.values())) > 1:
+            experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
+            found = sites.allowed(place, experiment.plan["steps"], experiment.site, self.site_of)
+        return [i for i in found if i not in place.get("tried", ())] or found
 
     def room(self, place: Mapping[str, Any]) -> int:
         """Most samples of one act of this step."""

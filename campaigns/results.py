@@ -41,7 +41,7 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
     experiment = tx.get(db.Experiment, job.experiment_id)
     place = {
         **step,
-        "instruments": [i for i in step["instruments"] if i not in tried(tx, job)] or step["instruments"],
+        "tried": sorted(tried(tx, job)),
         "capability": job.capability,
         "campaign": experiment.campaign_id,
         "mates": mates(experiment.campaign_id, experiment.plan),

@@ -28,8 +28,8 @@ def _close_labs() -> Iterator[None]:
         LABS.pop().close()
 
 
-def two_sites() -> VirtualLab:
-    LABS.append(VirtualLab(twins=TWINS))
+def two_sites(**more: str) -> VirtualLab:
+    LABS.append(VirtualLab(twins={**TWINS, **more}))
     LABS[-1].site_of = {name: "bench-B" if name.endswith("2") else "bench-A" for name in LABS[-1].file.instruments}
     return LABS[-1]
 
@@ -60,6 +60,34 @@ def places(lab: VirtualLab) -> dict[str, list[str]]:
             name = tx.get(db.Instrument, str(job.instrument_id)).name
             found.setdefault(job.experiment_id, []).append(lab.site_of[name])
     return found
+
+
+def hold(lab: VirtualLab, *names: str) -> None:
+    """Somebody takes these instruments out."""
+    at = lab.clock.now()
+    with lab.store.transaction() as tx:
+        for name in names:
+            id = f"H-{tx.next_number('H'):04d}"
+            tx.add(
+                db.Hold(id=id, instrument=name, mode="hold", reason="power cut", placed_by="Ada", placed_at=at),
+                at=at,
+                actor="Ada",
+            )
+
+
+def release(lab: VirtualLab, *names: str) -> None:
+    """Somebody gives them back to work."""
+    at = lab.clock.now()
+    with lab.store.transaction() as tx:
+        for held in tx.find(db.Hold, instrument=list(names), state="active"):
+            tx.move(db.Hold, held.id, at=at, actor="Ada", state="released", released_by="Ada", released_at=at)
+
+
+def measured_on(lab: VirtualLab, *, attempt: int) -> list[tuple[str, str]]:
+    """Instrument and state of each such try of a measurement."""
+    with lab.store.transaction() as tx:
+        jobs = tx.find(db.Job, step="measure", attempt=attempt, order="started_at")
+        return [(tx.get(db.Instrument, str(j.instrument_id)).name, j.state) for j in jobs]
 
 
 def test_a_sample_never_changes_its_site() -> None:
@@ -121,6 +149,41 @@ def test_a_shipping_step_takes_the_sample_to_the_other_site() -> None:
         await run(lab, arrived, budget={"experiments": 3}, recipe={"steps": steps_with(ship)})
         assert list(places(lab).values()) == [["bench-A", "bench-A", "bench-B", "bench-B"]] * 3
         await asyncio.sleep(0)
+
+    live(work())
+
+
+def test_what_drifted_is_measured_again_on_the_other_instrument_of_its_site() -> None:
+    async def work() -> None:
+        lab = two_sites(**{"analyser-3": "analyser-1"})
+        lab.sim.world.once["analyser-1"] = ["drift"]
+        await run(lab, budget={"experiments": 6})
+        again = measured_on(lab, attempt=2)
+        assert again
+        assert set(again) == {("analyser-3", "done")}
+        assert all(len(set(sites)) == 1 for sites in places(lab).values())
+
+    live(work())
+
+
+def test_what_drifted_on_the_only_instrument_of_its_site_waits_for_it_and_not_for_the_other_site() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        lab.sim.world.once["analyser-1"] = ["drift"]
+        held_at: list[float] = []
+
+        def calibrated_a_day_later() -> None:
+            with lab.store.transaction() as tx:
+                out = tx.find(db.Hold, state="active")
+            held_at.extend([lab.clock.elapsed()] if out and not held_at else [])
+            if out and lab.clock.elapsed() > held_at[0] + 86400:
+                lab.sim.world.memory.note("gone off analyser-1", "")  # calibrated
+                release(lab, "analyser-1")
+
+        await run(lab, calibrated_a_day_later, budget={"experiments": 8})
+        assert measured_on(lab, attempt=2) == [("analyser-1", "failed")]
+        assert measured_on(lab, attempt=3) == [("analyser-1", "done")]
+        assert all(len(set(sites)) == 1 for sites in places(lab).values())
 
     live(work())
 
