@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from campaigns import sites
 from campaigns.bench import segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
+from campaigns.turns import Turns
 from materials_db import records as db
+from materials_db import sites
 from tests.campaigns.test_people import say, steps_with, with_bench
 from tests.virtual_lab import VirtualLab, campaign, live
 
@@ -184,6 +185,84 @@ def test_what_drifted_on_the_only_instrument_of_its_site_waits_for_it_and_not_fo
         assert measured_on(lab, attempt=2) == [("analyser-1", "failed")]
         assert measured_on(lab, attempt=3) == [("analyser-1", "done")]
         assert all(len(set(sites)) == 1 for sites in places(lab).values())
+
+    live(work())
+
+
+def sites_of_all(lab: VirtualLab) -> set[str | None]:
+    with lab.store.transaction() as tx:
+        return {e.site for e in tx.find(db.Experiment)}
+
+
+def test_unbegun_experiments_go_where_nothing_that_they_will_need_is_on_hold() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        hold(lab, "analyser-1")
+        await run(lab, budget={"experiments": 6})
+        assert sites_of_all(lab) == {"bench-B"}
+
+    live(work())
+
+
+def test_where_every_site_lacks_something_an_experiment_begins_at_any() -> None:
+    steps = [{"name": "mix", "instruments": ["d-1", "d-2"]}, {"name": "measure", "instruments": ["a-1", "a-2"]}]
+    site_of = {"d-1": "A", "d-2": "B", "a-1": "A", "a-2": "B"}
+    assert sites.preferred(["d-1", "d-2"], steps, site_of, {}) == ["d-1", "d-2"]
+    assert sites.preferred(["d-1", "d-2"], steps, site_of, {"a-1"}) == ["d-2"]
+    assert sites.preferred(["d-1", "d-2"], steps, site_of, {"a-1", "a-2"}) == ["d-1", "d-2"]
+
+
+def test_a_hold_that_comes_and_goes_while_an_experiment_waits_changes_where_it_may_begin() -> None:
+    async def work() -> None:
+        closed: dict[str, bool] = {}
+        turns = Turns({"d-1": "E-1", "d-2": "E-2"})
+        waiting = asyncio.ensure_future(turns.take(lambda: ["d-2"] if "a-1" in turns.closed else ["d-1"], "E-3"))
+        await asyncio.sleep(0)
+        turns.close({"a-1": False})
+        turns.release(["d-1"], "E-1")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        turns.close(closed)
+        assert await waiting == "d-1"
+
+    live(work())
+
+
+def test_a_site_that_breaks_down_while_experiments_wait_for_its_first_instrument_gets_no_more_of_them() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        at_a: list[int] = []  #: experiments that site A has claimed, at every look while its analyser is out
+
+        def control() -> None:
+            with lab.store.transaction() as tx:
+                done = len(tx.find(db.Experiment, state="done"))
+                claimed = len(tx.find(db.Experiment, site="bench-A"))
+                out = tx.find(db.Hold, state="active")
+            if out:
+                at_a.append(claimed)
+            if done >= 2 and not at_a and not out:
+                hold(lab, "analyser-1")
+            if done >= 8:
+                release(lab, "analyser-1")
+
+        await run(lab, control, budget={"experiments": 12}, optimizer={"name": "random", "in_flight": 6})
+        assert len(at_a) > 10
+        assert len(set(at_a)) == 1
+        assert sites_of_all(lab) == {"bench-A", "bench-B"}
+
+    live(work())
+
+
+def test_a_tray_begins_where_nothing_that_its_samples_will_need_is_on_hold() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        for name in ("bench-1", "bench-2"):
+            with_bench(lab, "simulated", name)
+            lab.site_of[name] = "bench-B" if name.endswith("2") else "bench-A"
+        hold(lab, "analyser-1")
+        first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
+        await run(lab, budget={"experiments": 8}, recipe={"steps": [by_hand, first, *rest]})
+        assert sites_of_all(lab) == {"bench-B"}
 
     live(work())
 
