@@ -13,8 +13,10 @@ from campaigns.bench import segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.turns import Turns
+from labctl.display import show_trace
 from materials_db import records as db
 from materials_db import sites
+from materials_db.trace import trace
 from tests.campaigns.test_people import say, steps_with, with_bench
 from tests.virtual_lab import VirtualLab, campaign, live
 
@@ -263,6 +265,20 @@ def test_a_tray_begins_where_nothing_that_its_samples_will_need_is_on_hold() -> 
         first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
         await run(lab, budget={"experiments": 8}, recipe={"steps": [by_hand, first, *rest]})
         assert sites_of_all(lab) == {"bench-B"}
+
+    live(work())
+
+
+def test_the_trace_of_a_sample_tells_the_site_that_claimed_it(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        lab = two_sites()
+        hold(lab, "analyser-1")
+        await run(lab, budget={"experiments": 2})
+        with lab.store.transaction() as tx:
+            found = trace(tx, tx.find(db.Sample)[0].id)
+        assert found.json()["sample"]["site"] == "bench-B"
+        show_trace(found)
+        assert "6000 mg at bench-B, simulated" in capsys.readouterr().out
 
     live(work())
 
