@@ -13,7 +13,7 @@ SHIP = "ship"  #: the capability that takes a sample to another site; its parame
 
 
 def allowed(
-    place: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], claimed: str | None, site_of: Mapping[str, str]
+    place: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], claimed: str | None, site_of: Mapping[str, str | None]
 ) -> list[str]:
     """Instruments on which a step may be done, of those that can do it.
 
@@ -33,7 +33,7 @@ def allowed(
 
 
 def preferred(
-    able: Sequence[str], steps: Sequence[Mapping[str, Any]], site_of: Mapping[str, str], closed: Container[str]
+    able: Sequence[str], steps: Sequence[Mapping[str, Any]], site_of: Mapping[str, str | None], closed: Container[str]
 ) -> list[str]:
     """Of the instruments that may begin an experiment, those at sites where nothing that it will need is closed.
 
@@ -44,7 +44,7 @@ def preferred(
     return [i for i in able if site_of.get(i) in sites] or list(able)
 
 
-def whole_recipe(steps: Sequence[Mapping[str, Any]], site_of: Mapping[str, str]) -> set[str | None]:
+def whole_recipe(steps: Sequence[Mapping[str, Any]], site_of: Mapping[str, str | None]) -> set[str | None]:
     """Sites that can do all steps, up to the first that takes the sample elsewhere."""
     until = next((i for i, s in enumerate(steps) if s.get("capability") == SHIP), len(steps) - 1)
     able = [{site_of.get(i) for i in s["instruments"]} for s in steps[: until + 1]]

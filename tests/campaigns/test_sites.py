@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.turns import Turns
 from labctl.display import show_trace
+from materials_db import glance, sites, waiting
 from materials_db import records as db
-from materials_db import sites
+from materials_db.sql.store import SqlStore
 from materials_db.trace import trace
 from tests.campaigns.test_people import say, steps_with, with_bench
 from tests.virtual_lab import VirtualLab, campaign, live
@@ -281,6 +284,55 @@ def test_the_trace_of_a_sample_tells_the_site_that_claimed_it(capsys: pytest.Cap
         assert "6000 mg at bench-B, simulated" in capsys.readouterr().out
 
     live(work())
+
+
+def test_the_queue_says_what_a_sample_waits_for_at_its_site(tmp_path: Path) -> None:
+    async def work() -> None:
+        lab = two_sites()
+        lab.store = SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw")
+        known = lab.file.instruments
+        there = {name: section.model_copy(update={"site": lab.site_of[name]}) for name, section in known.items()}
+        lab.file = lab.file.model_copy(update={"instruments": there})
+        told: dict[str, tuple[str, str, str]] = {}
+
+        def control() -> None:
+            for row in waiting.queue(tmp_path / "lab.sqlite", planned=False):
+                if row["step"] == "measure" and row["state"] == "queued" and not told:
+                    told[row["sample"]] = row["instrument"], row["reason"], row["site"]
+            with lab.store.transaction() as tx:
+                begun, holds = tx.find(db.Experiment, site="bench-A"), tx.find(db.Hold)
+            if begun and not holds:
+                hold(lab, "analyser-1")
+            if told:
+                release(lab, "analyser-1")
+
+        await run(lab, control, budget={"experiments": 4})
+        assert set(told.values()) == {("analyser-1", "analyser-1 on hold by Ada: power cut", "bench-A")}
+        for sample in told:
+            assert glance.sample(tmp_path / "lab.sqlite", sample)["site"] == "bench-A"
+        lab.store.close()
+
+    live(work())
+
+
+def test_the_queue_says_of_an_unbegun_experiment_what_it_waits_for_where_it_may_begin() -> None:
+    steps = [{"name": "mix", "instruments": ["d-1", "d-2"]}, {"name": "measure", "instruments": ["a-1", "a-2"]}]
+    site_of = {"d-1": "A", "d-2": "B", "a-1": "A", "a-2": "B"}
+    floor = waiting.Floor(
+        held={"d-2": "E-2"}, until={}, holds={"a-1": "hold by Ada: power cut"}, wanted={}, tasks={}, silent={}, site_of=site_of
+    )  # fmt: skip
+    row = {
+        "job": "E-1/mix",
+        "step": "mix",
+        "state": "queued",
+        "site": None,
+        "campaign": "C-1",
+        "message": "",
+        "tray": None,
+    }
+    row |= {"experiment": "E-1", "instrument": None, "plan": json.dumps({"steps": steps})}
+    assert waiting.with_reason(dict(row), floor)["reason"] == "d-2 busy with E-2"
+    assert waiting.with_reason({**row, "site": "C"}, floor)["reason"] == "no instrument at C can do this"
 
 
 def test_a_site_that_lacks_an_instrument_gets_no_experiment() -> None:
