@@ -14,14 +14,17 @@ import pytest
 from campaigns.bench import segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
+from campaigns.toml_file import FileFaults
 from campaigns.turns import Turns
+from labctl import wiring
+from labctl.campaigning import validate
 from labctl.display import show_trace
 from materials_db import glance, sites, waiting
 from materials_db import records as db
 from materials_db.sql.store import SqlStore
 from materials_db.trace import trace
 from tests.campaigns.test_people import say, steps_with, with_bench
-from tests.virtual_lab import VirtualLab, campaign, live
+from tests.virtual_lab import TEMPLATE, VirtualLab, campaign, live
 
 LABS: list[VirtualLab] = []
 TWINS = {"doser-2": "doser-1", "thermostat-2": "thermostat-1", "analyser-2": "analyser-1"}
@@ -333,6 +336,57 @@ def test_the_queue_says_of_an_unbegun_experiment_what_it_waits_for_where_it_may_
     row |= {"experiment": "E-1", "instrument": None, "plan": json.dumps({"steps": steps})}
     assert waiting.with_reason(dict(row), floor)["reason"] == "d-2 busy with E-2"
     assert waiting.with_reason({**row, "site": "C"}, floor)["reason"] == "no instrument at C can do this"
+
+
+TEMPLATE_FILE = (TEMPLATE / "campaigns" / "conductivity.toml").read_text()
+STEP = '[[recipe.steps]]\nname = "send"\ncapability = "ship"\nparams = { site = "SITE" }\n\n'
+EQUILIBRATE = '[[recipe.steps]]\nname = "equilibrate"'
+
+
+def refused(folder: Path, text: str, **site: str) -> list[tuple[str, str]]:
+    """What `labctl campaign validate` says of a file in a lab with a bench, some instruments of which stand elsewhere."""
+    file = wiring.LabFile.load(TEMPLATE / "labctl.toml")
+    bench = file.instruments["doser-1"].model_copy(update={"driver": "human", "person": "simulated", "limits": {}})
+    known = {**file.instruments, "bench-1": bench}
+    moved = {n: s.model_copy(update={"site": site.get(n.replace("-", "_"))}) for n, s in known.items()}
+    (folder / "c.toml").write_text(text)
+    try:
+        validate(wiring.Lab(TEMPLATE, file.model_copy(update={"instruments": moved})), folder / "c.toml")
+    except FileFaults as error:
+        return [(fault.code, f"{fault.key}: {fault.message}; {fault.hint}") for fault in error.faults]
+    return []
+
+
+def test_a_recipe_that_no_site_can_carry_out_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, TEMPLATE_FILE) == []
+    assert refused(tmp_path, TEMPLATE_FILE, bench_1="annex") == []
+    words = (
+        "recipe.steps[2].capability: step 'measure' can be done at annex, but the steps before it leave the sample at bench-A;"
+        ' put a step before it that sends the sample there: capability = "ship", params = { site = "annex" }'
+    )
+    assert refused(tmp_path, TEMPLATE_FILE, analyser_1="annex") == [("LAB-0238", words)]
+
+
+def test_a_recipe_that_ships_its_samples_to_where_they_go_on_is_good(tmp_path: Path) -> None:
+    sent = TEMPLATE_FILE.replace(EQUILIBRATE, STEP.replace("SITE", "annex") + EQUILIBRATE)
+    assert refused(tmp_path, sent, thermostat_1="annex", analyser_1="annex") == []
+
+
+def test_a_recipe_that_ships_its_samples_to_where_they_cannot_go_on_is_refused(tmp_path: Path) -> None:
+    sent = TEMPLATE_FILE.replace(EQUILIBRATE, STEP.replace("SITE", "annex") + EQUILIBRATE)
+    ((code, words),) = refused(tmp_path, sent, analyser_1="annex")
+    assert code == "LAB-0238"
+    assert words.startswith("recipe.steps[2].capability: step 'equilibrate' can be done at bench-A, but")
+    assert "leave the sample at annex" in words
+
+
+@pytest.mark.parametrize("elsewhere", [{}, {"thermostat_1": "annex", "analyser_1": "annex"}])
+def test_a_recipe_that_ships_its_samples_to_no_site_is_refused(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    sent = TEMPLATE_FILE.replace(EQUILIBRATE, STEP.replace("SITE", "anex") + EQUILIBRATE)
+    ((code, words),) = refused(tmp_path, sent, **elsewhere)
+    assert code == "LAB-0238"
+    hint = "did you mean 'annex'?" if elsewhere else "there are: bench-A"
+    assert words == f"recipe.steps[1].params.site: no instrument of this lab stands at a site 'anex'; {hint}"
 
 
 def test_a_site_that_lacks_an_instrument_gets_no_experiment() -> None:
