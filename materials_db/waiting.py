@@ -52,9 +52,14 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
         silent=silent(ask(path, "SELECT host, beat_at FROM worker")),
-        site_of={r["name"]: r["site"] for r in ask(path, "SELECT name, site FROM instrument ORDER BY registered_at")},
+        site_of=site_of(path),
     )
     return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
+
+
+def site_of(path: Place) -> dict[str, str]:
+    """Where each instrument stands, as it was registered last."""
+    return {r["name"]: r["site"] for r in ask(path, "SELECT name, site FROM instrument ORDER BY registered_at")}
 
 
 def count_trays(rows: Sequence[Row]) -> None:
@@ -110,9 +115,9 @@ def able_to(row: Row, steps: Sequence[Row], floor: Floor) -> list[str]:
     able: list[str] = step["instruments"]
     if row["state"] != "queued" or len(set(floor.site_of.values())) < 2:
         return able
-    site_of = {i: floor.site_of.get(i, row["site"]) for s in steps for i in s["instruments"]}
-    able = sites.allowed(step, steps, row["site"], site_of)
-    return able if row["site"] else sites.preferred(able, steps, site_of, floor.holds)
+    where = {i: floor.site_of.get(i, row["site"]) for s in steps for i in s["instruments"]}
+    able = sites.allowed(step, steps, row["site"], where)
+    return able if row["site"] else sites.preferred(able, steps, where, floor.holds)
 
 
 def reason(row: Row, able: list[str], floor: Floor) -> str:

@@ -18,7 +18,9 @@ from campaigns.toml_file import FileFaults
 from campaigns.turns import Turns
 from labctl import wiring
 from labctl.campaigning import validate
+from labctl.commands.queue import list_ as list_queue
 from labctl.display import show_trace
+from labctl.options import Format
 from materials_db import glance, sites, waiting
 from materials_db import records as db
 from materials_db.sql.store import SqlStore
@@ -289,13 +291,19 @@ def test_the_trace_of_a_sample_tells_the_site_that_claimed_it(capsys: pytest.Cap
     live(work())
 
 
+def on_file(lab: VirtualLab, folder: Path) -> VirtualLab:
+    """The lab with a database that commands can read, and with its sites in the lab file."""
+    lab.store = SqlStore.open(f"sqlite:///{folder}/lab.sqlite", folder / "raw")
+    (folder / "labctl.toml").write_text('[lab]\ndatabase = "sqlite:///lab.sqlite"\n')
+    known = lab.file.instruments
+    there = {name: section.model_copy(update={"site": lab.site_of.get(name)}) for name, section in known.items()}
+    lab.file = lab.file.model_copy(update={"instruments": there})
+    return lab
+
+
 def test_the_queue_says_what_a_sample_waits_for_at_its_site(tmp_path: Path) -> None:
     async def work() -> None:
-        lab = two_sites()
-        lab.store = SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw")
-        known = lab.file.instruments
-        there = {name: section.model_copy(update={"site": lab.site_of[name]}) for name, section in known.items()}
-        lab.file = lab.file.model_copy(update={"instruments": there})
+        lab = on_file(two_sites(), tmp_path)
         told: dict[str, tuple[str, str, str]] = {}
 
         def control() -> None:
@@ -314,6 +322,28 @@ def test_the_queue_says_what_a_sample_waits_for_at_its_site(tmp_path: Path) -> N
         for sample in told:
             assert glance.sample(tmp_path / "lab.sqlite", sample)["site"] == "bench-A"
         lab.store.close()
+
+    live(work())
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_queue_has_a_column_for_the_site_where_there_are_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], several: bool
+) -> None:
+    async def work() -> None:
+        lab = two_sites()
+        lab.site_of = lab.site_of if several else {}
+        on_file(lab, tmp_path)
+        title: list[str] = []
+
+        def first_look() -> None:
+            if not title:
+                list_queue(lab=tmp_path, output=Format.csv)
+                title.extend(capsys.readouterr().out.splitlines())
+
+        await run(lab, first_look, budget={"experiments": 1})
+        lab.store.close()
+        assert ("site" in title[0].split(",")) == several
 
     live(work())
 
