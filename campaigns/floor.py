@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from campaigns import results, sites, tasks
+from campaigns import results, tasks
 from campaigns.engine import Json
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
@@ -34,6 +34,7 @@ from instruments.contract import (
 )
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
+from materials_db import sites
 from materials_db.store import Transaction
 from materials_db.waiting import asked_of, forming
 
@@ -135,18 +136,30 @@ class Floor:
             if known is not None:
                 self.hand_back(job_id, known)
                 return known
-        place = {**place, "instruments": await self._allowed(job_id, place)}
+        place = await self._at_its_site(job_id, place)
         if place.get("tray") or self.room(place) > 1:
             return await self._on_tray(job_id, place)
         return await self._alone(job_id, place)
 
-    async def _allowed(self, job_id: str, place: Mapping[str, Any]) -> list[str]:
-        """Instruments where the sample may be worked on."""
-        if len(set(self.site_of.values())) < 2:
+    async def _at_its_site(self, job_id: str, place: dict[str, Any]) -> dict[str, Any]:
+        """The place with the instruments of the sample's site, of those what has not failed at this step.
+
+        `choice` holds all steps while no site has claimed the experiment.
+        """
+        found, choice = list(place["instruments"]), None
+        if len(set(self.site_of.values())) > 1:
+            experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
+            steps = experiment.plan["steps"]
+            found = sites.allowed(place, steps, experiment.site, self.site_of)
+            choice = steps if experiment.site is None else None
+        untried = [i for i in found if i not in place.get("tried", ())]
+        return {**place, "instruments": untried or found, "choice": choice}
+
+    def _may_take(self, place: Mapping[str, Any]) -> list[str]:
+        """Instruments that a job may have as things stand; what is unclaimed goes where nothing that it needs is closed."""
+        if place["choice"] is None:
             return list(place["instruments"])
-        experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
-        found = sites.allowed(place, experiment.plan["steps"], experiment.site, self.site_of)
-        return found or list(place["instruments"])
+        return sites.preferred(place["instruments"], place["choice"], self.site_of, self.turns.closed)
 
     def room(self, place: Mapping[str, Any]) -> int:
         """Most samples of one act of this step."""
@@ -157,13 +170,14 @@ class Floor:
     async def _alone(self, job_id: str, place: Mapping[str, Any]) -> Json:
         experiment_id = job_id.split("/")[0]
         of = {"campaign": place["campaign"], "behind": place.get("behind", 0), "mates": place["mates"]}
-        instrument = await self.turns.take(place["instruments"], experiment_id, **of)
+        may = partial(self._may_take, place)
+        instrument = await self.turns.take(may, experiment_id, **of)
         if instrument is None:
             return await self._call_off(job_id)
         fence, ended = await self.transact(self._start, job_id, instrument)
         while ended is None and not fence:  # a worker that was replaced had taken the lease for another experiment
             await self._correct(instrument)
-            instrument = await self.turns.take(place["instruments"], experiment_id, **of)
+            instrument = await self.turns.take(may, experiment_id, **of)
             if instrument is None:
                 return await self._call_off(job_id)
             fence, ended = await self.transact(self._start, job_id, instrument)
@@ -347,12 +361,14 @@ class Floor:
         """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
         first = members()[0]
         tray, behind = await self.transact(results.new_tray, first.job_id)
+        place, _ = await self.transact(results.route, first.job_id)
+        place = {**await self._at_its_site(first.job_id, place), "instruments": key[0]}
 
         def campaign() -> str:
             return next((member.campaign for member in members()), first.campaign)
 
         while True:
-            instrument = await self.turns.take(key[0], tray, campaign, behind=behind)
+            instrument = await self.turns.take(partial(self._may_take, place), tray, campaign, behind=behind)
             if instrument is None:
                 return None
             jobs = [member.job_id for member in members()]

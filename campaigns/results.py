@@ -10,12 +10,12 @@ from campaigns import experiment as rules
 from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.policy import Policy
-from campaigns.sites import SHIP
 from campaigns.trays import mates, set_points
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
+from materials_db.sites import SHIP
 from materials_db.store import Transaction
 from materials_db.waiting import HOST_SILENT
 
@@ -41,7 +41,7 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
     experiment = tx.get(db.Experiment, job.experiment_id)
     place = {
         **step,
-        "instruments": [i for i in step["instruments"] if i not in tried(tx, job)] or step["instruments"],
+        "tried": sorted(tried(tx, job)),
         "capability": job.capability,
         "campaign": experiment.campaign_id,
         "mates": mates(experiment.campaign_id, experiment.plan),

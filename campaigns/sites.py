@@ -1,38 +1,69 @@
-"""Where a sample may be worked on: it stays at the site that claimed it, until a step ships it.
-
-An experiment that nobody has begun may go to any site that can carry out its whole recipe.
-"""
+"""Whether the sites of a lab can carry out a recipe, asked before anything is started."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
-SHIP = "ship"  #: the capability that takes a sample to another site; its parameter `site` says where
+from campaigns.recipe import Step, extremes, nearest, resolve
+from campaigns.spec import Spec
+from campaigns.toml_file import Fault, shown
+from instruments.contract import Capability
+from materials_db.sites import SHIP
 
 
-def allowed(
-    place: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], claimed: str | None, site_of: Mapping[str, str]
-) -> list[str]:
-    """Instruments on which a step may be done, of those that can do it.
+def site_faults(
+    spec: Spec, capabilities: Mapping[str, Sequence[Capability]], site_of: Mapping[str, str]
+) -> list[Fault]:
+    """The first step that no sample can reach at a site that can do it.
+
+    One at most: what follows such a step is wrong because of it. To be asked of a campaign
+    whose steps the lab can do, wherever that is.
 
     Parameters
     ----------
-    place
-        The step: its name and its instruments.
-    steps
-        All steps of the recipe.
-    claimed
-        Where the sample is; None before anything was begun.
     site_of
         Site of every instrument.
     """
-    sites = {claimed} if claimed is not None else whole_recipe(steps, site_of)
-    return [i for i in place["instruments"] if site_of.get(i) in sites]
+    if len(set(site_of.values())) < 2 and all(step.capability != SHIP for step in spec.recipe.steps):
+        return []
+    recipes = (resolve(spec, candidate, capabilities) for candidate in extremes(spec.space))
+    return next(([fault] for recipe in recipes if (fault := way_fault(recipe.steps, site_of))), [])
 
 
-def whole_recipe(steps: Sequence[Mapping[str, Any]], site_of: Mapping[str, str]) -> set[str | None]:
-    """Sites that can do all steps, up to the first that takes the sample elsewhere."""
-    until = next((i for i, s in enumerate(steps) if s.get("capability") == SHIP), len(steps) - 1)
-    able = [{site_of.get(i) for i in s["instruments"]} for s in steps[: until + 1]]
-    return set.intersection(*able)
+def way_fault(steps: Sequence[Step], site_of: Mapping[str, str]) -> Fault | None:
+    """What is wrong with the way of a sample through the sites."""
+    here = known = set(site_of.values())
+    for i, step in enumerate(steps):
+        able = {site_of[instrument] for instrument in step.instruments}
+        if not here & able:
+            return out_of_reach(i, step, here, able)
+        here = here & able
+        if step.capability == SHIP:
+            goal = str(step.params["site"])
+            if goal not in known:
+                return no_such_site(i, goal, known)
+            here = {goal}
+    return None
+
+
+def out_of_reach(i: int, step: Step, here: Collection[str], able: Collection[str]) -> Fault:
+    """The sample is elsewhere by then."""
+    there = " or ".join(sorted(able))
+    return Fault(
+        message=f"step {step.name!r} can be done at {there}, but the steps before it leave the sample at {' or '.join(sorted(here))}",
+        key=f"recipe.steps[{i}].capability",
+        value=shown(step.capability),
+        hint=f'put a step before it that sends the sample there: capability = "{SHIP}", params = {{ site = "{min(able)}" }}',
+        code="LAB-0238",
+    )
+
+
+def no_such_site(i: int, goal: str, known: Collection[str]) -> Fault:
+    """No instrument stands where the sample would be sent."""
+    return Fault(
+        message=f"no instrument of this lab stands at a site {goal!r}",
+        key=f"recipe.steps[{i}].params.site",
+        value=shown(goal),
+        hint=nearest(goal, known),
+        code="LAB-0238",
+    )

@@ -17,6 +17,7 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 AGING_S = 6 * 3600.0  #: lab seconds of waiting that are worth one level of priority
 BEGUN_S = AGING_S  #: lab seconds of its campaign's instrument time that each of these makes up for
@@ -27,7 +28,8 @@ class Waiting:
     """Somebody who waits for one of some instruments."""
 
     holder: str
-    any_of: tuple[str, ...]
+    may_take: Callable[[], Sequence[str]]
+    any_of: tuple[str, ...]  #: what it may take as holds stand
     for_campaign: Callable[[], str]
     since: float
     turn: asyncio.Future[str | None]
@@ -60,11 +62,12 @@ class Turns:
         self.closed: dict[str, bool] = {}  #: instruments on hold; True: samples that are begun may still come
         self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
         self._waiting: list[Waiting] = []
+        self._heeded: dict[str, bool] = {}  #: what was closed when all who wait were last asked what they may take
         self._mates: dict[tuple[str, ...], str] = {}  #: by instruments: the mates that were served there last
 
     async def take(
         self,
-        any_of: Sequence[str],
+        any_of: Sequence[str] | Callable[[], Sequence[str]],
         holder: str,
         campaign: str | Callable[[], str] = "",
         *,
@@ -74,14 +77,17 @@ class Turns:
     ) -> str | None:
         """Wait for one of these instruments, the free one or the one already held.
 
+        Which these are may depend on what is closed: `any_of` is asked again whenever that changes.
         None when the wait was called off (`dismiss`), or when nothing is free and `patient` is false.
         """
-        mine = [i for i in any_of if self.held.get(i) == holder]
+        may_take = any_of if callable(any_of) else partial(tuple, any_of)
+        these = tuple(may_take())
+        mine = [i for i in these if self.held.get(i) == holder]
         if mine:
             return mine[0]
         turn: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         whose = (lambda: campaign) if isinstance(campaign, str) else campaign
-        entry = Waiting(holder, tuple(any_of), whose, self.now(), turn, behind, mates)
+        entry = Waiting(holder, may_take, these, whose, self.now(), turn, behind, mates)
         self._waiting.append(entry)
         self.serve()
         if not patient and not turn.done():
@@ -136,6 +142,10 @@ class Turns:
 
     def serve(self) -> None:
         """Give what is free to those whose turn it is."""
+        if self.closed != self._heeded:
+            self._heeded = dict(self.closed)
+            for entry in self._waiting:
+                entry.any_of = tuple(entry.may_take())
         for entry in sorted(self._waiting, key=self.rank):
             free = next((i for i in entry.any_of if self._open(i, entry)), None)
             if free is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.recipe import check_against_lab
+from campaigns.sites import site_faults
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, FileFaults, read, shown
 from labctl import wiring
@@ -25,6 +26,7 @@ def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
     """The campaign file, checked alone and against the lab. Raises FileFaults with all that is wrong."""
     spec, text = Spec.load(path)
     faults = check_against_lab(spec, lab.capabilities(), stock=lab.file.formulas)
+    faults = faults or site_faults(spec, lab.capabilities(), lab.file.site_of)
     faults += [*library_faults(spec), *prior_faults(lab, spec)]
     if faults:
         document = read(path)

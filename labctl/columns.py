@@ -99,6 +99,7 @@ MEASUREMENTS = [
 QUEUE = [
     Column("run", "run", rank=2),
     Column("sample", "sample", rank=0),
+    Column("site", "site", rank=2),
     Column("instrument", "instrument", rank=0),
     Column("step", "step", rank=1),
     Column("state", "state", rank=0),
@@ -106,6 +107,7 @@ QUEUE = [
     Column("campaign", "campaign", rank=3),
     Column("reason", "reason", rank=0, wrap=True),
 ]
+QUEUE_OF_ONE_SITE = [column for column in QUEUE if column.key != "site"]
 TASKS = [
     Column("id", "task", rank=0),
     Column("title", "what", rank=0, wrap=True),

@@ -175,7 +175,7 @@ def quality_of(m: db.Measurement) -> str:
 
 def show_trace(t: Trace) -> None:
     """The whole line behind a sample, as a tree."""
-    say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.sample.site}, {t.sample.origin}")
+    say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.site}, {t.sample.origin}")
     for m in t.measurements:
         say(
             f"|- measurement {m.id}: {m.quantity} = {value_and_u(m.value, m.u, m.unit)} (n={m.n}, {quality_of(m)}, {m.method})"

@@ -28,10 +28,15 @@ class Trace:
     measurements: list[db.Measurement]
     problems: list[str] = field(default_factory=list)  #: links that lead nowhere; empty in a sound database
 
+    @property
+    def site(self) -> str:
+        """Where the sample is, or was last; the sample's own row was written before a site had claimed it."""
+        return self.experiment.site or self.sample.site
+
     def json(self) -> dict[str, Any]:
         """As one JSON object."""
         return {
-            "sample": self.sample.model_dump(mode="json"),
+            "sample": {**self.sample.model_dump(mode="json"), "site": self.site},
             "experiment": self.experiment.model_dump(mode="json"),
             "candidate": self.candidate.model_dump(mode="json"),
             "campaign": self.campaign.model_dump(mode="json", exclude={"file_text", "spec"}),

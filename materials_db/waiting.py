@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from materials_db import sites
 from materials_db.looking import Place, Row, ask
 
 HOST_SILENT = timedelta(seconds=20)  #: wall time without a sign of life after which a host gets no new work
@@ -34,7 +35,7 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
         " j.capability, j.params, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument,"
-        " e.plan, e.state AS experiment_state, k.priority"
+        " e.plan, e.state AS experiment_state, e.site, k.priority"
         " FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
         " LEFT JOIN instrument i ON i.id = j.instrument_id"
         " WHERE j.state IN ('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
@@ -52,8 +53,14 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         wanted={r["id"]: r["wanted"] for r in paused},
         tasks={r["job_id"]: r["id"] for r in asked},
         silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
+        site_of=site_of(path),
     )
     return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
+
+
+def site_of(path: Place) -> dict[str, str]:
+    """Where each instrument stands, as it was registered last."""
+    return {r["name"]: r["site"] for r in ask(path, "SELECT name, site FROM instrument ORDER BY registered_at")}
 
 
 def count_trays(rows: Sequence[Row]) -> None:
@@ -93,15 +100,26 @@ class Floor(NamedTuple):
     ]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
     tasks: dict[str, str]  #: job -> the open question about it
     silent: dict[str, str]  #: what a job says that a silent host is to do, and instruments there -> what keeps them
+    site_of: dict[str, str]  #: instrument -> where it stands, as it was registered last
 
 
 def with_reason(row: Row, floor: Floor) -> Row:
     """Why this job is not done yet."""
-    plan = json.loads(row.pop("plan"))
-    able: list[str] = next((s["instruments"] for s in plan["steps"] if s["name"] == row["step"]), [])
+    able = able_to(row, json.loads(row.pop("plan"))["steps"], floor)
     row["instrument"] = row["instrument"] or "|".join(able)
     row["reason"] = reason(row, able, floor, held=row.pop("experiment_state") == "held")
     return row
+
+
+def able_to(row: Row, steps: Sequence[Row], floor: Floor) -> list[str]:
+    """Instruments that may do a job: those at the site of its sample, or where it may begin as holds stand."""
+    step: Row = next((s for s in steps if s["name"] == row["step"]), {"instruments": []})
+    able: list[str] = step["instruments"]
+    if row["state"] != "queued" or len(set(floor.site_of.values())) < 2:
+        return able
+    where = {i: floor.site_of.get(i, row["site"]) for s in steps for i in s["instruments"]}
+    able = sites.allowed(step, steps, row["site"], where)
+    return able if row["site"] else sites.preferred(able, steps, where, {*floor.holds, *floor.silent})
 
 
 def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> str:
@@ -117,6 +135,8 @@ def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> st
         return f"until about {clock_time(row['due_at'])}" if row["due_at"] and row["state"] == "running" else ""
     if row["campaign"] in floor.wanted:
         return f"campaign: {floor.wanted[row['campaign']]} wanted"
+    if not able:
+        return f"no instrument at {row['site']} can do this" if row["site"] else "no site can do the whole recipe"
     waits = [words for name in able if (words := obstacle(name, row, floor))]
     if len(waits) == len(able):
         return "; ".join(waits)

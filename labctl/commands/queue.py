@@ -25,9 +25,11 @@ def list_(
     ] = False,
 ) -> None:
     """Jobs that run or wait, and why."""
-    from labctl.columns import QUEUE
+    from labctl.columns import QUEUE, QUEUE_OF_ONE_SITE
     from labctl.emit import emit
     from materials_db import waiting
 
-    rows = waiting.queue(database(lab), planned=all_)
-    emit(rows, QUEUE, output, kind="jobs", id="run", none="no job runs or waits")
+    place = database(lab)
+    rows = waiting.queue(place, planned=all_)
+    columns = QUEUE if len(set(waiting.site_of(place).values())) > 1 else QUEUE_OF_ONE_SITE
+    emit(rows, columns, output, kind="jobs", id="run", none="no job runs or waits")

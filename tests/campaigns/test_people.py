@@ -42,17 +42,17 @@ def virtual_lab() -> VirtualLab:
     return LABS[-1]
 
 
-def with_bench(lab: VirtualLab, person: str = "real") -> None:
+def with_bench(lab: VirtualLab, person: str = "real", name: str = "bench-1") -> None:
     """A bench where a person works, as instrument of the lab."""
     config = InstrumentConfig(
-        instrument_id="bench-1", driver="human", address="", options={"person": person}, simulated=True
+        instrument_id=name, driver="human", address="", options={"person": person}, simulated=True
     )
     driver = make(config, StoreBoard(lambda: lab.store, in_line), lab.clock)
-    lab.hosts["bench-1"] = Host(
-        "bench-1", driver, Journal(":memory:", full_sync=False), lab.clock, simulated=True, poll_s=(60.0, 600.0)
+    lab.hosts[name] = Host(
+        name, driver, Journal(":memory:", full_sync=False), lab.clock, simulated=True, poll_s=(60.0, 600.0)
     )
     section = lab.file.instruments["doser-1"].model_copy(update={"driver": "human", "calibration": None})
-    lab.file = lab.file.model_copy(update={"instruments": {**lab.file.instruments, "bench-1": section}})
+    lab.file = lab.file.model_copy(update={"instruments": {**lab.file.instruments, name: section}})
 
 
 def steps_with(step: dict[str, Any]) -> list[dict[str, Any]]:
