@@ -22,6 +22,7 @@ from instruments.guard import Guard
 from labctl import stopping
 from labctl.finding import database_place
 from materials_db.looking import libpq
+from materials_db.sql.store import SqlStore
 from tests import postgres
 from tests.acceptance.lab import LabFolder
 from tests.crash.lab import on_two_hosts
@@ -180,6 +181,59 @@ def test_a_fault_elsewhere_in_the_lab_file_keeps_no_machine_running(tmp_path: Pa
     lab.close()
 
 
+@pytest.mark.postgres
+def test_a_worker_with_a_folder_of_its_own_breaks_off_what_runs_when_the_record_says_so(
+    on_server: LabFolder, tmp_path: Path
+) -> None:
+    SqlStore.open(str(database_place(on_server.folder)), tmp_path / "raw").close()
+    driver = Driver(stops)
+    host: Any = SimpleNamespace(guarded=Guard(driver), held_by=None)
+    lab: Any = SimpleNamespace(folder=tmp_path, on_server=True, url=str(database_place(on_server.folder)))
+
+    async def told() -> None:
+        watching = asyncio.create_task(stopping.watch(lab, {"analyser-1": host}))
+        await asyncio.sleep(0)
+        assert host.held_by == stopping.STOPPED  # nobody has looked at the record yet
+        await seen(lambda: host.held_by is None)
+        assert driver.asked == 0
+        await asyncio.to_thread(stop_record, on_server)
+        await seen(lambda: host.held_by == stopping.STOPPED and driver.asked == 2)
+        await asyncio.to_thread(on_server, "stop", "--release")
+        await seen(lambda: host.held_by is None)
+        watching.cancel()
+
+    asyncio.run(told())
+
+
+async def seen(found: Callable[[], bool]) -> None:
+    """Let the loop go on until it is so."""
+    async with asyncio.timeout(GIVE_UP_S):
+        while not found():
+            await asyncio.sleep(0.01)
+
+
+def stop_record(lab: LabFolder) -> None:
+    """Type it until the record says so; there are no machines."""
+    while lab("stop", "--all").stderr:
+        pass
+    assert held(lab) == 3
+    lab("audit", "verify")
+
+
+def test_a_record_that_cannot_be_asked_neither_stops_a_worker_nor_lets_a_stopped_one_go_on() -> None:
+    nobody = f"postgresql+psycopg://lab@127.0.0.1:{postgres.free_port()}/lab"
+
+    async def said(before: bool) -> bool:
+        record = stopping.Record(nobody, stopped=before)
+        following = asyncio.create_task(record.follow())
+        await seen(lambda: record.known)
+        following.cancel()
+        return record.stopped
+
+    assert not asyncio.run(said(False))
+    assert asyncio.run(said(True))
+
+
 # -- drivers that misbehave ------------------------------------------------------------------
 
 
@@ -230,11 +284,10 @@ def test_a_driver_that_misbehaves_blinds_no_worker_and_harms_no_other_instrument
         watching = asyncio.create_task(stopping.watch(lab, hosts))
         for round in (1, 2):
             stopping.forbid(tmp_path)
-            while {h.held_by for h in hosts.values()} != {stopping.STOPPED} or drivers["good-1"].asked < 2 * round:
-                await asyncio.sleep(0)
+            await seen(lambda n=2 * round: drivers["good-1"].asked == n)  # type: ignore[misc]
+            assert {h.held_by for h in hosts.values()} == {stopping.STOPPED}
             stopping.flag(tmp_path).unlink()
-            while hosts["bad-1"].held_by is not None:
-                await asyncio.sleep(0)
+            await seen(lambda: hosts["bad-1"].held_by is hosts["good-1"].held_by is None)
             assert not watching.done()
         watching.cancel()
 
