@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labctl import wiring
 from labctl.errors import UsageError
+from labctl.stopping import STOPPED
 from materials_db import records as db
 from materials_db.errors import ConflictError
 
@@ -82,9 +83,12 @@ def release(lab: Lab, name: str, by: str | None) -> None:
     """Let an instrument take work again. Raises ConflictError when nothing holds it."""
     at, who = lab.clock().now(), by or wiring.actor()
     with lab.store.transaction() as tx:
-        holds = active(tx, lab, name)
-        if not holds:
+        held = active(tx, lab, name)
+        if not held:
             raise ConflictError(f"{name} is not held")
+        holds = [known for known in held if known.reason != STOPPED]
+        if not holds:
+            raise ConflictError(f"{name} is stopped with the whole lab; first: labctl stop --release")
         for known in holds:
             tx.move(
                 db.Hold, known.id, at=at, actor=who, was=["active"], state="released", released_by=who, released_at=at

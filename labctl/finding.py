@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from labctl.errors import NoLabError, UsageError
 
@@ -60,6 +61,16 @@ def place_of(url: str) -> Path | str:
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else url
 
 
+def tables(folder: Path) -> dict[str, Any]:
+    """The lab file as it stands, unchecked. Raises FileFaults where it is no TOML, with the line."""
+    try:
+        return tomllib.loads((folder / FILE).read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        from campaigns.toml_file import read
+
+        return dict(read(folder / FILE).data)
+
+
 def database_place(folder: Path) -> Path | str:
     """The lab's SQLite file, or the address of its PostgreSQL database.
 
@@ -68,12 +79,7 @@ def database_place(folder: Path) -> Path | str:
     UsageError
         The address cannot be one.
     """
-    try:
-        data = tomllib.loads((folder / FILE).read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        from campaigns.toml_file import read
-
-        data = read(folder / FILE).data  # says in which line what is wrong
+    data = tables(folder)
     section = data.get("lab")
     url = section.get("database", DATABASE) if isinstance(section, dict) else DATABASE
     if fault := fault_of(url) if isinstance(url, str) else "this is no text":

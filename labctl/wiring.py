@@ -15,6 +15,8 @@ from labctl import finding
 from labctl.labfile import HUMAN, MAIN, LabFile
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from campaigns.bench import Bench
     from campaigns.engines.durable import DurableEngine
     from campaigns.optimizer import Observation, Optimizer, Outlook
@@ -378,9 +380,22 @@ def broken_links(lab: Lab) -> list[str]:
 
 def simulator_alive(lab: Lab) -> bool:
     """Whether the lab's simulator is running."""
+    return bool(simulated_addresses(lab.folder))
+
+
+def simulated_addresses(folder: Path) -> dict[str, str]:
+    """Where the simulated machines of the lab in that folder are reached; empty when they are not there."""
     from instruments.sim.control import running
 
-    return running(lab.state / "simulator") is not None
+    found = running(folder / ".labctl" / "simulator")
+    return found.addresses if found else {}
+
+
+def simulated_now(folder: Path) -> datetime:
+    """Lab time of the simulated machines. Raises LinkLost when they are not there."""
+    from instruments.sim.control import SimulatorControl
+
+    return SimulatorControl(folder / ".labctl" / "simulator").clock()[0]
 
 
 def versions() -> dict[str, str]:

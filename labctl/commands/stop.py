@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from labctl.options import LabOption, lab_folder, open_lab
+from labctl.options import LabOption, lab_folder
 
 
 def stop(
@@ -26,10 +27,13 @@ def stop(
         print("the lab may work again" if stopping.allow(folder) else "the lab was not stopped")
         return
     stopping.forbid(folder)
-    told = stopping.stop_machines(open_lab(lab))
+    told, fault = stopping.tell(stopping.outline(folder))
     for name, words in told.items():
         print(f"{name}: {words}")
     print("stopped; nothing new is started until: labctl stop --release")
+    if fault:
+        words = f"the database could not be told ({fault}): workers on other machines may go on; then again"
+        print(f"{words}: labctl stop --all", file=sys.stderr)
     if any(words != "stopped" and "not running" not in words for words in told.values()):
         raise typer.Exit(5)
 
