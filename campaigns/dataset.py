@@ -173,6 +173,8 @@ def find_column(head: Head, layout: Layout, wanted: Wanted, name: str, found: di
         return None
     if columns:
         hint = f'say which in the campaign file: [{layout.key}] {name} = "{columns[0]}"'
+        if len(set(columns)) == 1:
+            hint = f"give one of them another name than {columns[0]!r} in the table"
         message = f"{len(columns)} columns may mean {name!r}: {', '.join(columns)}"
         return Fault(message=message, line=1, hint=hint, code="LAB-0220")
     if name == wanted.balance and name not in layout.columns:
@@ -281,7 +283,7 @@ class Reading:
         sums = shares.sum(axis=1)
         negative = shares.min(axis=1) < -1e-9
         self._refuse(negative, lambda row: f"a fraction is below 0{self._balance_words(shares[row])}")
-        off = ~negative & (abs(sums - 1) > NEAR)
+        off = ~negative & (abs(sums - 1) > NEAR + 1e-9)
         hint = 'for parts of any sum, write in the campaign file: [data] fractions = "amount"'
         self._refuse(off, lambda row: f"{names} sum to {sums[row] * whole:g}, not {whole}", hint)
 

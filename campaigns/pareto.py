@@ -17,12 +17,14 @@ MARGIN = 0.1  #: of a front's range, by which the reference lies below its worst
 
 def on_front(values: Array) -> Array:
     """Which rows no other row beats: at least as good everywhere, better somewhere."""
-    count = len(values)
-    front = np.ones(count, dtype=bool)
-    for i in range(count):
-        beaten = (values >= values[i]).all(axis=1) & (values > values[i]).any(axis=1)
-        front[i] = not beaten.any()
-    return front
+    front: list[int] = []
+    for i in np.lexsort(-values.T):  # what beats a row comes before it
+        best = values[front]
+        if not ((best >= values[i]).all(axis=1) & (best > values[i]).any(axis=1)).any():
+            front.append(i)
+    result = np.zeros(len(values), dtype=bool)
+    result[front] = True
+    return result
 
 
 def reference_point(values: Array, stated: list[float | None]) -> Array:

@@ -246,6 +246,17 @@ class Spec(Section):
         beyond += ["prior_campaigns"] if o.prior_campaigns else []
         beyond += ["cost.aware"] if self.cost.aware else []
         beyond += ["stop.within"] if self.stop.within is not None else []
+        if self.objectives and self.objective.goal in ("target", "map"):
+            message = f'goal = "{self.objective.goal}" is for one objective; several are weighed against each other'
+            hint = "leave the goal out and state [[limits]] for the range, or leave [[objectives]] out"
+            return [
+                Fault(
+                    message=message, key="objective.goal", value=shown(self.objective.goal), hint=hint, code="LAB-0235"
+                )
+            ]
+        if o.model == "single-gp" and o.prior_campaigns:
+            message, hint = "'single-gp' learns nothing from earlier campaigns", 'write model = "mixture"'
+            return [Fault(message=message, key="optimizer.model", value=shown(o.model), hint=hint, code="LAB-0235")]
         if self.stop.within is not None and (self.objectives or self.objective.goal not in ("best", "many")):
             return [Fault(message="only a single objective to maximize or minimize has a best", key="stop.within")]
         if self.stop.within is not None and o.model == "single-gp":

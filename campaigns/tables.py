@@ -55,7 +55,7 @@ class Head:
             Whether upper and lower case differ: Co is not CO.
         """
         if name in self.names:
-            return [name]
+            return [name] * self.names.count(name)
         with_unit = [n for n in self.names if stem_and_unit(n)[0] == name]
         if with_unit or exactly:
             return with_unit

@@ -13,7 +13,7 @@ from campaigns.dataset import Wanted, outside, read_dataset
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
 from campaigns.replay import STEPS, Known, Run, first_rows, known_of, replay
-from campaigns.scores import Front, figures, scored_by
+from campaigns.scores import Front, figures, merit, scored_by
 from campaigns.spec import Spec
 from campaigns.tables import shortened
 from campaigns.toml_file import Fault, FileFaults
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 LEFT_OUT = 150  #: rows on which the model's quality is tried
+FEWEST = 3  #: values among them without which it says nothing
 FIGURES = (".png", ".svg", ".pdf")
 PEERS: dict[str, Callable[[], Optimizer]] = {"random": wiring.random_search, "plain": wiring.plain_library}
 OURS = "labctl"
@@ -151,6 +152,8 @@ def check(known: Known, table: Path) -> None:
         problem = "all rows have the same inputs: there is nothing to choose among"
     elif len(measured) == 0:
         problem = f"no row has a value of {quantity}"
+    elif np.isneginf(merit(known)).all():
+        problem = "no row keeps all [[limits]]: there is nothing to find"
     elif measured.min() == measured.max():
         problem = f"every value of {quantity} is {measured[0]:g}: no row is better than another"
     else:
@@ -182,6 +185,8 @@ def quality_of(plan: Plan, known: Known, seed: int) -> Quality | None:
         return None
     rows = first_rows(known, seed, LEFT_OUT)
     history = [known.observation(i, row) for i, row in enumerate(rows, start=1)]
+    if sum(not o.failed for o in history) < FEWEST:
+        return None
     return Quality.of(optimizer.leave_one_out(known.space, known.objective, history, seed))
 
 

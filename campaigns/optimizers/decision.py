@@ -133,7 +133,8 @@ class Decision:
             return None
         acq = acquisition._get_acq(self.knowledge.model)
         ours = -float(acq(self.study.grid.raw(table))[0])
-        return table if ours > score + AGAIN * self.knowledge.model.scale.spread else None
+        unit = 1.0 if isinstance(acquisition, Score) else self.knowledge.model.scale.spread
+        return table if ours > score + AGAIN * unit else None
 
     # -- what is worth what ---------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class Decision:
     def _several(self, search: Search) -> tuple[OverCandidates, str]:
         """Several objectives: the volume that is gained, or a sum."""
         objectives, models = self.objective.all, self.knowledge.models
-        if self.objective.combine == "weighted":
+        if self.objective.combine == "weighted" or not len(self.knowledge.whole):  # no front yet
             return Score(self._worth(self._sum), search), "weighted sum"
         means, front = self.knowledge.front()
         stated = [None if o.reference is None else o.sign * o.reference for o in objectives]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from campaigns.candidate import Candidate
 from campaigns.drawing import allowed
+from campaigns.observations import Closed
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.pool import allowed_codes
 from campaigns.rows import Rows, Table, joined
 from campaigns.space import Space
 
@@ -60,7 +63,7 @@ class Grid(Rows):
         """Feasible candidates scattered around each row, `size` of the whole away."""
         repeated = table.rows(np.repeat(np.arange(len(table)), each))
         counts = self._scattered(repeated.counts, size, rng) if self.composition else repeated.counts
-        settings = self._shifted(repeated.settings, size, rng)
+        settings = self._shifted(self._snapped(repeated.settings), size, rng)
         if self.composition is None:
             return Table(counts, settings)
         good = allowed(self.composition, counts)
@@ -80,6 +83,22 @@ class Grid(Rows):
         total = moved.sum(axis=1, keepdims=True)
         share = np.where(total > 1e-9, moved / np.maximum(total, 1e-9), 1.0 / shape[1])
         return whole_steps(share, self.steps)
+
+    def _snapped(self, settings: Array) -> Array:
+        """Settings as they may be proposed: what was measured by hand lies beside the grid, or out of bounds."""
+        columns = [_nearest(p, settings[:, i]) for i, p in enumerate(self.space.process)]
+        return np.column_stack(columns) if columns else settings
+
+    def with_settings(self, table: Table, fixed: Mapping[int, float]) -> Table:
+        """These candidates, with the settings that all must have."""
+        settings = table.settings.copy()
+        for place, value in fixed.items():
+            settings[:, place] = value
+        return Table(table.counts, settings)
+
+    def open(self, closed: Closed, fixed: Mapping[int, float], limit: int) -> Table | None:
+        """Candidates that are open when all that were looked at are not; None where the space is no list."""
+        return None
 
     def _shifted(self, settings: Array, size: float, rng: np.random.Generator) -> Array:
         """Settings changed at random, some not at all."""
@@ -174,6 +193,17 @@ class Listed(Grid):
         picked = rng.integers(0, reach, (len(table), each))
         return self.whole.rows(np.unique(np.take_along_axis(found.reshape(len(table), -1), picked, axis=1)))
 
+    def with_settings(self, table: Table, fixed: Mapping[int, float]) -> Table:
+        """Those that have them: what is not in the list cannot be made."""
+        same = [table.settings[:, place] == value for place, value in fixed.items()]
+        return table.rows(np.flatnonzero(np.logical_and.reduce(same)))
+
+    def open(self, closed: Closed, fixed: Mapping[int, float], limit: int) -> Table | None:
+        """The first of the whole list that are open."""
+        left = self.with_settings(self.whole, fixed) if fixed else self.whole
+        rows = (row for row, key in enumerate(left.keys) if key not in closed)
+        return left.rows(np.fromiter(islice(rows, limit), int))
+
     def around(self, table: Table, row: int, sizes: Sequence[int]) -> Table:
         _, found = self.tree.query(self._points(table.rows([row])), k=min(len(self.whole), AROUND))
         return self.whole.rows(np.ravel(found))
@@ -206,6 +236,19 @@ def _at(parameter: Any, share: Array) -> Array:
             value = parameter.low + step * np.minimum(most, np.round((value - parameter.low) / step))
         value = np.round(value, 12)
     return value
+
+
+def _nearest(parameter: Any, column: Array) -> Array:
+    """A column of settings, each as it is if it may be, else the nearest that may."""
+    good = allowed_codes(parameter, column)
+    if good.all():
+        return column
+    if isinstance(parameter, FloatParameter):
+        share = np.clip((column - parameter.low) / ((parameter.high - parameter.low) or 1.0), 0.0, 1.0)
+        return np.where(good, column, _at(parameter, share))
+    choices = isinstance(parameter, CategoricalParameter)
+    low, high = (0, len(parameter.choices) - 1) if choices else (parameter.low, parameter.high)
+    return np.where(good, column, np.clip(np.round(column), low, high))
 
 
 def _neighbours(parameter: Any, code: float) -> list[float]:

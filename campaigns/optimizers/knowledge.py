@@ -147,13 +147,18 @@ class Knowledge:
         at = int(np.argmax(mean[n:]))
         return mean[:n], sd[:n], float(mean[n + at]), int(top[at])
 
+    @property
+    def whole(self) -> Array:
+        """Rows in which all that is wanted was measured."""
+        values = [self.known.values(o.quantity) for o in self.objective.all]
+        return np.flatnonzero(~np.isnan(values).any(axis=0))
+
     def front(self) -> tuple[Array, Array]:
         """Posterior means of all objectives where all were measured; and which of them nothing beats."""
-        quantities = [o.quantity for o in self.objective.all]
-        whole = np.flatnonzero(~np.isnan([self.known.values(q) for q in quantities]).any(axis=0))
+        whole = self.whole
         kept = whole[self.kept[whole]]
         raw = self.known.made(kept if len(kept) else whole)
-        means = np.column_stack([self.models[q].predict(raw) for q in quantities])
+        means = np.column_stack([self.models[o.quantity].predict(raw) for o in self.objective.all])
         return means, on_front(means)
 
 

@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 WHOLE = 5000  #: a space or list of at most so many candidates is looked at whole
 REFERENCE = 2048  #: candidates drawn to learn how wide the space is
 BASE = 1200  #: candidates drawn once from a large space
+MOST_LEFT = 5000  #: of a long list that is nearly used up, so many of what is left are looked at
 PARENTS, CHILDREN = 10, 24  #: local search: parents, and children of each
 SIZES = (0.1, 0.05, 0.02, 0.008, 0.003, 0.001)  #: how far children are from their parents, round by round
 
@@ -197,6 +198,8 @@ class Search:
         self._table(score)
         if not self.study.finite:
             self._refine(score)
+        if self.chosen is None:
+            self._rest(score)
         one = self.study.table.rows([0]) if self.chosen is None else self.chosen
         raw: Array = self.study.grid.raw(one)[0]
         return raw
@@ -252,9 +255,10 @@ class Search:
 
     def _held(self, table: Table) -> Table:
         """With the settings that must be the same."""
-        if not self.fixed:
-            return table
-        settings = table.settings.copy()
-        for place, value in self.fixed.items():
-            settings[:, place] = value
-        return Table(table.counts, settings)
+        return self.study.grid.with_settings(table, self.fixed) if self.fixed else table
+
+    def _rest(self, score: Callable[[Array], Array]) -> None:
+        """Nothing that was looked at is open: of a long list, what is left of the whole."""
+        left = self.study.grid.open(self.closed, self.fixed, MOST_LEFT)
+        if left is not None and len(left):
+            self._take(left, score(self.study.grid.raw(left)))

@@ -206,6 +206,11 @@ SCREENS = [
         "    'single-gp' cannot say how far away the best possible is; write model = \"mixture\"",
     ),
     (
+        [("in_flight = 3 ", 'model = "single-gp"\nprior_campaigns = ["C-0001"] ')],
+        f'LAB-0235: c.toml has one fault; nothing was done\nc.toml:{at("in_flight")}  optimizer.model = "single-gp"\n'
+        "    'single-gp' learns nothing from earlier campaigns; write model = \"mixture\"",
+    ),
+    (
         [("seed = 1", "due = 2026-12-24\nseed = 1")],
         f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('seed = 1')}  campaign.due = 2026-12-24\n"
         "    a moment with its zone is needed, without quotes: due = 2026-12-24T18:00:00Z",
@@ -398,13 +403,13 @@ def test_cost_trays_and_earlier_campaigns_reach_the_plan(tmp_path: Path) -> None
         ),
         (
             "in_flight = 3 ",
-            'in_flight = 3\nmodel = "single-gp"\ncoordinates = "roots"\nprior_campaigns = ["C-1", "C-0001", "C-12"]\n'
+            'in_flight = 3\nmodel = "mixture"\ncoordinates = "roots"\nprior_campaigns = ["C-1", "C-0001", "C-12"]\n'
             'tray = { size = 8, shared = ["bath"] } ',
         ),
     )
     plan = Plan.from_spec(spec)
     assert (plan.cost.fixed, plan.cost.settings) == (5.0, {"bath": pytest.approx(0.1)})
-    assert (plan.model, plan.coordinates) == ("single-gp", "roots")
+    assert (plan.model, plan.coordinates) == ("mixture", "roots")
     assert plan.prior == ("C-0001", "C-0012")
     assert (plan.tray, plan.shared, plan.in_flight) == (8, ("bath",), 8)
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
-from campaigns.candidate import Candidate
+from campaigns.candidate import Candidate, Setting
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Earlier, Measured, Objective, Observation, OutcomeLimit, Prices, Proposal
 from campaigns.optimizers.bayesian import BayesianOptimizer
@@ -219,11 +219,19 @@ def weighed_shares(rng: random.Random, candidate: Candidate) -> dict[str, float]
 
 def beside(rng: random.Random, space: Space, candidate: Candidate) -> Candidate:
     """Off the grid, perhaps out of bounds: an experiment that was made by hand."""
+    process = {p.name: beside_setting(rng, p, candidate.process[p.name]) for p in space.process}
     if space.composition is None:
-        return candidate
+        return Candidate({}, process)
     parts = {name: Fraction(rng.randint(0, 30)) for name in space.composition.names}
     total = sum(parts.values())
-    return Candidate({n: p / total for n, p in parts.items()}, candidate.process) if total else candidate
+    return Candidate({n: p / total for n, p in parts.items()}, process) if total else candidate
+
+
+def beside_setting(rng: random.Random, parameter: Parameter, value: Setting) -> Setting:
+    if isinstance(parameter, CategoricalParameter) or isinstance(value, str) or rng.random() < 0.5:
+        return value
+    off = value + rng.choice([0.3, -1.7, 0.01]) * (parameter.high - parameter.low)
+    return round(off) if isinstance(parameter, IntegerParameter) else off
 
 
 def random_options(rng: random.Random, space: Space, objective: Objective) -> dict[str, Any]:

@@ -262,6 +262,63 @@ def test_a_good_one_is_found_in_a_list_of_twenty_thousand() -> None:
     assert best(history) > 0.97
 
 
+@pytest.mark.parametrize("tray", [None, 4])
+def test_of_a_long_list_that_is_nearly_used_up_all_that_is_left_is_given(tray: int | None) -> None:
+    listed = long_list()
+    left, made = listed[:5], listed[5:]
+    history = [Observation(number=i, candidate=c, value=quality(c)) for i, c in enumerate(made, 1)]
+    options: dict[str, Any] = {} if tray is None else {"tray": tray, "shared": ("gas",)}
+    found = BayesianOptimizer(**options).propose(replace(MIXED, pool=tuple(listed)), HIGH, history, [], 8, 1)
+    assert {p.candidate for p in found} <= set(left)
+    assert len(found) == 5 if tray is None else found
+
+
+def test_trays_from_a_long_list_hold_what_is_in_it() -> None:
+    listed = long_list()
+    history = [Observation(number=i, candidate=c, value=quality(c)) for i, c in enumerate(listed[:12], 1)]
+    tray = BayesianOptimizer(tray=4, shared=("gas", "cycles"))
+    found = tray.propose(replace(MIXED, pool=tuple(listed)), HIGH, history, [], 8, 1)
+    assert len(found) == 8
+    assert {p.candidate for p in found} <= set(listed)
+
+
+def long_list(length: int = 5200) -> list[Candidate]:
+    """More candidates than are looked at whole."""
+    rng = random.Random(2)
+    return list(dict.fromkeys(filter(None, (MIXED.draw(rng) for _ in range(length)))))
+
+
+@pytest.mark.parametrize("off", [{"temperature": 21.234567}, {"temperature": -500.0}, {"cycles": 400}])
+def test_settings_that_were_made_by_hand_lead_to_none_that_cannot_be_made(off: dict[str, Any]) -> None:
+    history = [
+        replace(o, candidate=Candidate(o.candidate.fractions, {**o.candidate.process, **off}))
+        for o in observations(MIXED, 15)
+    ]
+    for seed in SEEDS:
+        for proposal in BayesianOptimizer(budget=60).propose(MIXED, HIGH, history, [], 4, seed):
+            assert MIXED.problems(proposal.candidate) == []
+
+
+def test_objectives_that_were_never_measured_together_are_served_none_the_less() -> None:
+    both = replace(HIGH, others=(Objective(quantity="B", unit="1", direction="maximize"),))
+    history = [
+        o if o.number % 2 else replace(o, value=None, others={"B": Measured(share("B")(o.candidate))})
+        for o in observations(MIX, 12)
+    ]
+    found = BayesianOptimizer().propose(MIX, both, history, [], 3, 1)
+    assert [p.reason for p in found] == ["weighted sum"] * 3
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40])
+@pytest.mark.parametrize("combine", ["pareto", "weighted"])
+def test_several_objectives_are_weighed_alike_in_any_unit(scale: float, combine: Any) -> None:
+    both = replace(HIGH, others=(Objective(quantity="B", unit="1", direction="maximize"),), combine=combine)
+    told = [replace(o, others={"B": Measured(share("B")(o.candidate))}) for o in observations(MIX, 20)]
+    scaled = [replace(o, value=o.value * scale, u=o.u and o.u * scale) for o in told if o.value is not None]
+    one, other = (BayesianOptimizer(replicates=True).propose(MIX, both, h, [], 3, 1) for h in (told, scaled))
+    assert [(p.candidate, p.reason) for p in one] == [(p.candidate, p.reason) for p in other]
+
+
 # -- what it says about itself --------------------------------------------------------------
 
 
