@@ -363,7 +363,12 @@ def test_the_queue_says_of_an_unbegun_experiment_what_it_waits_for_where_it_may_
         "message": "",
         "tray": None,
     }
-    row |= {"experiment": "E-1", "instrument": None, "plan": json.dumps({"steps": steps})}
+    row |= {
+        "experiment": "E-1",
+        "instrument": None,
+        "experiment_state": "planned",
+        "plan": json.dumps({"steps": steps}),
+    }
     assert waiting.with_reason(dict(row), floor)["reason"] == "d-2 busy with E-2"
     assert waiting.with_reason({**row, "site": "C"}, floor)["reason"] == "no instrument at C can do this"
 
