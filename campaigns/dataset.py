@@ -17,7 +17,7 @@ from campaigns.pool import code_of
 from campaigns.space import CompositionSpace
 from campaigns.tables import MOST, Head, Rows, head_of, no_column, read_rows, shortened, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
-from campaigns.units import UnitError, conversion, is_unit
+from campaigns.units import UnitError, conversion, unit_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -321,7 +321,9 @@ class Reading:
         wanted = self.wanted.unit(name)
         told = self.layout.units.get(name, self.unit_in_rows if column == VALUE else None)
         in_header = stem_and_unit(column)[1]
-        unit = told if told is not None else in_header if in_header and is_unit(in_header) else ""
+        unit = told if told is not None else unit_in(in_header)
+        if say and wanted and in_header not in ("", wanted) and not unit and told is None:
+            self.notes.append(f"column {column!r}: {in_header!r} is not understood as a unit: taken as {wanted}")
         if not unit or unit == wanted or (told is None and not wanted):
             return 0.0, 1.0
         try:
@@ -339,8 +341,11 @@ class Reading:
         import numpy as np
 
         name = f"u({quantity})"
-        own = bool(stem_and_unit(self.places[name])[1]) and not self.places[name].endswith(name)
-        _, factor = self._conversion(quantity, self.places[name] if own else self.places[quantity], say=False)
+        column = self.places[name]
+        remark = stem_and_unit(column)[1]
+        # u(cond) names a quantity in its brackets, u (S/cm) a unit
+        own = bool(remark) and not column.endswith(name) and bool(unit_in(remark) or not column.startswith("u("))
+        _, factor = self._conversion(quantity, column if own else self.places[quantity], say=own)
         found = np.asarray(abs(factor) * self.rows.columns[name])
         self._refuse(found < 0, lambda row: f"u = {found[row]:g}: a standard uncertainty is not negative")
         return found

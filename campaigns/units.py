@@ -18,6 +18,9 @@ CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CAD")
 QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*", re.DOTALL)
 TEMPERATURES = ("degC", "K", "degF")
 LONGEST = 80
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
+POWER = re.compile(r"\b([^\W\d_]+)([+-]?\d)\b")  #: cm-1, m2
+CONDITION = re.compile(r"(.+?)\s*(?:[,;@]|\sat\s)\s*(?:at\s|T\s?=)?\s*\d.*")  #: S/cm, 25 °C
 SPELLINGS = {
     "°C": "degC",
     "celsius": "degC",
@@ -92,9 +95,7 @@ def convert(value: float, written: str, unit: str, text: Any, *, difference: boo
     import pint
     import pint.errors
 
-    units = registry()
-    for spelling, name in SPELLINGS.items():
-        written = name if written == spelling else written
+    units, written, unit = registry(), spelled(written), spelled(unit)
     if re.search(r"[^\w\s*/^().·\-]", written) or "__" in written:
         raise UnitError(f"{text!r}: {written!r} is not a unit")
     try:
@@ -114,6 +115,11 @@ def convert(value: float, written: str, unit: str, text: Any, *, difference: boo
     if not math.isfinite(found):
         raise UnitError(f"{text!r} is not a finite number of {unit}")
     return float(f"{found:.12g}")  # 0.1 degC, not 0.10000000000002274
+
+
+def spelled(written: str) -> str:
+    """A unit as pint reads it: ``S cm-1`` and ``S cm⁻¹`` are ``S cm^-1``."""
+    return SPELLINGS.get(written) or POWER.sub(r"\1^\2", written.translate(SUPERSCRIPTS))
 
 
 def example(value: float, unit: str) -> str:
@@ -151,6 +157,12 @@ def is_unit(text: str) -> bool:
     return True
 
 
+def unit_in(remark: str) -> str:
+    """The unit that stands in a header's brackets, alone or before a condition (``S/cm, 25 °C``); "" if there is none."""
+    before = CONDITION.fullmatch(remark)
+    return next((u for u in (remark, before.group(1) if before else "") if u and is_unit(u)), "")
+
+
 @lru_cache(maxsize=256)
 def conversion(written: str, unit: str) -> tuple[float, float]:
     """Offset and factor that take a number from one unit to another: ``offset + factor * number``.
@@ -160,16 +172,17 @@ def conversion(written: str, unit: str) -> tuple[float, float]:
     UnitError
         One of them is no unit, or they are of different kinds.
     """
-    if written == unit:
+    if spelled(written) == spelled(unit):
         return 0.0, 1.0
     import pint
     import pint.errors
 
     known_unit(written)
-    units, name = registry(), SPELLINGS.get(written, written)
+    units, name = registry(), spelled(written)
     try:
         zero, one = (
-            float(units.Quantity(x, units.Unit(name)).to(unit or "dimensionless").magnitude) for x in (0.0, 1.0)
+            float(units.Quantity(x, units.Unit(name)).to(spelled(unit) or "dimensionless").magnitude)
+            for x in (0.0, 1.0)
         )
     except pint.errors.DimensionalityError:
         raise UnitError(f"{written} cannot be converted to {unit or 'a plain number'}") from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from campaigns.dataset import BLOCKS, NEAR, PERCENT, STATE
 from campaigns.tables import Head, head_of, is_number, read_rows, records_of, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
-from campaigns.units import is_unit
+from campaigns.units import unit_in
 from labctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Column:
     def unit(self) -> str:
         """The unit in its header."""
         unit = stem_and_unit(self.header)[1]
-        return unit if unit and unit.casefold() not in PERCENT and is_unit(unit) else ""
+        return unit_in(unit) if unit.casefold() not in PERCENT else ""
 
     @property
     def varies(self) -> bool:

@@ -132,3 +132,41 @@ def test_rows_that_are_written_as_amounts_are_normalised(tmp_path: Path) -> None
     path.write_text("Fe,Co,Ni\n1,1,2\n3,0,\n")
     data = read_dataset(path, Layout(fractions="amount"), Wanted(composition=MIX, process=()))
     assert data.shares.tolist() == [[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]
+
+
+MEASURED = Wanted(composition=MIX, process=(), quantities={"cond": "mS/cm"})
+
+
+def table_of(folder: Path, text: str) -> Path:
+    path = folder / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("unit", ["S/cm", "S·cm⁻¹", "S cm⁻¹", "S cm-1", "S cm^-1", "S*cm^-1", "S/cm, 25 °C"])
+def test_a_unit_is_understood_as_people_spell_it(tmp_path: Path, unit: str) -> None:
+    path = table_of(tmp_path, f'Fe,Co,Ni,"cond ({unit})","u ({unit})"\n1,0,0,0.01,0.002\n0,1,0,0.02,0.002\n')
+    data = read_dataset(path, Layout(), MEASURED)
+    assert data.values["cond"] == pytest.approx([10, 20])
+    assert data.u["cond"] == pytest.approx([2, 2])
+    assert len([n for n in data.notes if "is converted from S" in n]) == 2
+
+
+@pytest.mark.parametrize("remark", ["log10", "foo", "log10, S/cm"])
+def test_a_unit_that_is_not_understood_is_said(tmp_path: Path, remark: str) -> None:
+    data = read_dataset(
+        table_of(tmp_path, f'Fe,Co,Ni,"cond ({remark})"\n0.5,0.3,0.2,1\n0.2,0.5,0.3,2\n'), Layout(), MEASURED
+    )
+    assert data.notes == (f"column 'cond ({remark})': {remark!r} is not understood as a unit: taken as mS/cm",)
+
+
+def test_a_unit_in_the_campaigns_own_words_needs_no_note(tmp_path: Path) -> None:
+    path = table_of(tmp_path, "Fe,Co,Ni,cond (mS cm-1),u(cond)\n0.5,0.3,0.2,1,0.1\n0.2,0.5,0.3,2,0.1\n")
+    assert read_dataset(path, Layout(), MEASURED).notes == ()
+
+
+def test_an_uncertainty_has_the_unit_of_its_value_whatever_the_campaign_calls_it(tmp_path: Path) -> None:
+    path = table_of(tmp_path, "Fe,Co,Ni,cond (S/cm),u(cond)\n1,0,0,0.01,0.002\n")
+    wanted = Wanted(composition=MIX, process=(), quantities={"conductivity": "mS/cm"})
+    columns = {"conductivity": "cond (S/cm)", "u(conductivity)": "u(cond)"}
+    assert read_dataset(path, Layout(columns=columns), wanted).u["conductivity"] == pytest.approx([2])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.units import UnitError, quantity
+from campaigns.units import UnitError, quantity, unit_in
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,32 @@ from campaigns.units import UnitError, quantity
         ("1 S/m", "mS/cm", 10.0),
         ("800 rpm", "rpm", 800.0),
         ("1e3 Hz", "Hz", 1000.0),
+        ("1 S cm⁻¹", "mS/cm", 1000.0),
+        ("1 S·cm⁻¹", "mS cm-1", 1000.0),
+        ("2 m²", "cm2", 20000.0),
+        ("1 W m-1 K-1", "W/(m K)", 1.0),
         ("0.5", "", 0.5),
     ],
 )
 def test_quantities_mean_what_is_written(text: str, unit: str, value: float) -> None:
     assert quantity(text, unit) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("remark", "unit"),
+    [
+        ("S/cm", "S/cm"),
+        ("S cm-1", "S cm-1"),
+        ("S/cm, 25 °C", "S/cm"),
+        ("S cm⁻¹ at 298 K", "S cm⁻¹"),
+        ("log10, S/cm", ""),
+        ("S/cm, log10", ""),
+        ("measured", ""),
+        ("", ""),
+    ],
+)
+def test_the_unit_in_the_brackets_of_a_header(remark: str, unit: str) -> None:
+    assert unit_in(remark) == unit
 
 
 def test_a_difference_of_temperatures_is_no_temperature() -> None:
