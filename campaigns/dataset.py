@@ -150,8 +150,13 @@ def find_columns(head: Head, layout: Layout, wanted: Wanted) -> dict[str, str]:
     deciding = next(iter(wanted.quantities), "")
     exported = found.get(deciding) == VALUE and deciding not in layout.columns
     for name in [*uncertainties(wanted), STATE, *BLOCKS, *((QUANTITY, UNIT) if exported else ())]:
-        if name not in wanted.names:
-            find_column(head, layout, wanted, name, found)
+        if name in wanted.names:
+            continue
+        columns = columns_for(head, layout, wanted, name)
+        if len(columns) == 1:
+            found[name] = columns[0]
+        elif len(columns) > 1 and len(set(columns)) == 1:
+            faults.append(several(columns, name, layout))
     if faults:
         raise FileFaults(head.path, faults)
     return found
@@ -159,27 +164,36 @@ def find_columns(head: Head, layout: Layout, wanted: Wanted) -> dict[str, str]:
 
 def find_column(head: Head, layout: Layout, wanted: Wanted, name: str, found: dict[str, str]) -> Fault | None:
     """Add one column to those found, or say why not."""
-    if name in layout.columns:
-        columns = [c for c in head.names if c == layout.columns[name].strip()]
-    else:
-        spare = (name, f"u({name[2:-1]})") if name.startswith("u(") else (name,)
-        columns = next((c for n in spare if (c := head.find(n, exactly=n in wanted.components))), [])
-        if not columns and name == next(iter(uncertainties(wanted)), None):
-            columns = [c for c in head.names if stem_and_unit(c)[0] == "u" and c not in wanted.names]
-        if not columns and name == next(iter(wanted.quantities), None) and {VALUE, QUANTITY} <= set(head.names):
-            columns = [VALUE]
+    columns = columns_for(head, layout, wanted, name)
     if len(columns) == 1:
         found[name] = columns[0]
         return None
     if columns:
-        hint = f'say which in the campaign file: [{layout.key}] {name} = "{columns[0]}"'
-        if len(set(columns)) == 1:
-            hint = f"give one of them another name than {columns[0]!r} in the table"
-        message = f"{len(columns)} columns may mean {name!r}: {', '.join(columns)}"
-        return Fault(message=message, line=1, hint=hint, code="LAB-0220")
+        return several(columns, name, layout)
     if name == wanted.balance and name not in layout.columns:
         return None
     return no_column(head, layout.columns.get(name, name), layout.key)
+
+
+def columns_for(head: Head, layout: Layout, wanted: Wanted, name: str) -> list[str]:
+    """Columns that may be meant by one of our names; one name twice where two columns carry it."""
+    if name in layout.columns:
+        return [c for c in head.names if c == layout.columns[name].strip()]
+    columns = head.find(name, exactly=name in wanted.components)
+    if not columns and name == next(iter(uncertainties(wanted)), None):
+        columns = [c for c in head.names if stem_and_unit(c)[0] == "u" and c not in wanted.names]
+    if not columns and name == next(iter(wanted.quantities), None) and {VALUE, QUANTITY} <= set(head.names):
+        columns = [VALUE] * head.names.count(VALUE)
+    return columns
+
+
+def several(columns: Sequence[str], name: str, layout: Layout) -> Fault:
+    """More than one column may be meant."""
+    hint = f'say which in the campaign file: [{layout.key}] {name} = "{columns[0]}"'
+    if len(set(columns)) == 1:
+        hint = f"give one of them another name than {columns[0]!r} in the table"
+    message = f"{len(columns)} columns may mean {name!r}: {', '.join(columns)}"
+    return Fault(message=message, line=1, hint=hint, code="LAB-0220")
 
 
 def uncertainties(wanted: Wanted) -> list[str]:

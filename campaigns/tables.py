@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 BLOCK = 20_000  #: rows that are held as text at once
 LOOKED_AT = 20  #: records from which the delimiter is told
+LARGEST = 1e100  #: size of a number from which on its square, as models need it, may be infinite
 MOST = 20  #: faults after which a table is not read on
 UNIT = re.compile(r"^(.*?)\s*[(\[]([^()\[\]]*)[)\]]$")
 NUMBER_WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
@@ -147,7 +148,7 @@ def is_number(cell: str) -> bool:
         float(cell.replace(",", "."))
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_0 as 10
 
 
 def records_of(head: Head) -> Iterator[tuple[int, list[str]]]:
@@ -250,11 +251,13 @@ class Cells:
         import numpy as np
 
         try:
+            if "_" in "".join(self.cells):
+                raise ValueError("Python reads 1_0 as 10")
             found = np.fromiter(map(float, self.cells), dtype=float, count=len(self.cells))
         except ValueError:
             self.cells = [c.strip() for c in self.cells]
             return np.array([self._number(i, cell, optional) for i, cell in enumerate(self.cells)])
-        self.faults += [self._not_finite(int(i)) for i in np.flatnonzero(~np.isfinite(found))[:MOST]]
+        self.faults += [self._no_use(int(i), found[i]) for i in np.flatnonzero(~(abs(found) <= LARGEST))[:MOST]]
         return found
 
     def _number(self, i: int, cell: str, optional: bool) -> float:
@@ -265,15 +268,20 @@ class Cells:
         if self.comma and NUMBER_WITH_COMMA.fullmatch(cell):
             cell = cell.replace(",", ".")
         try:
+            if "_" in cell:
+                raise ValueError("Python reads 1_0 as 10")
             number = float(cell)
         except ValueError:
             self.faults.append(self._fault(i, f"{cell!r} is not a number", "leave the cell empty if there is no value"))
             return math.nan
-        if not math.isfinite(number):
-            self.faults.append(self._not_finite(i))
+        if not abs(number) <= LARGEST:
+            self.faults.append(self._no_use(i, number))
         return number
 
-    def _not_finite(self, i: int) -> Fault:
+    def _no_use(self, i: int, number: float) -> Fault:
+        if math.isfinite(number):
+            hint = "write it in a larger unit, or leave the cell empty if there is no value"
+            return self._fault(i, f"{self.cells[i]!r} is beyond what can be reckoned with, {LARGEST:g}", hint)
         hint = "leave the cell empty if there is no value"
         return self._fault(i, f"{self.cells[i]!r} is not a finite number", hint)
 

@@ -17,11 +17,11 @@ from campaigns.dataset import Layout, Wanted, read_dataset, whole_steps
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
 from campaigns.pool import Pool
 from campaigns.space import Component, CompositionSpace, Space
-from campaigns.tables import head_of, read_rows, stem_and_unit
+from campaigns.tables import LARGEST, head_of, read_rows, stem_and_unit
 from campaigns.toml_file import FileFaults
 
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=8)
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-LARGEST, LARGEST)
 ANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -170,3 +170,38 @@ def test_an_uncertainty_has_the_unit_of_its_value_whatever_the_campaign_calls_it
     wanted = Wanted(composition=MIX, process=(), quantities={"conductivity": "mS/cm"})
     columns = {"conductivity": "cond (S/cm)", "u(conductivity)": "u(cond)"}
     assert read_dataset(path, Layout(columns=columns), wanted).u["conductivity"] == pytest.approx([2])
+
+
+@pytest.mark.parametrize("others", ["2", ""], ids=["all filled", "some empty"])
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("1_0", "'1_0' is not a number"),
+        ("1e200", "'1e200' is beyond what can be reckoned with, 1e+100"),
+        ("-1e308", "'-1e308' is beyond what can be reckoned with, 1e+100"),
+        ("1e999", "'1e999' is not a finite number"),
+    ],
+)
+@pytest.mark.parametrize("column", ["cond", "u(cond)", "anneal"])
+def test_a_number_that_is_none_is_refused_in_any_column(
+    tmp_path: Path, column: str, cell: str, said: str, others: str
+) -> None:
+    cells = {"anneal": "1", "cond": others, "u(cond)": others} | {column: cell}
+    path = table_of(tmp_path, f"Fe,Co,Ni,{','.join(cells)}\n1,0,0,2,2,1\n0,1,0,{','.join(cells.values())}\n")
+    wanted = Wanted(composition=MIX, process=PROCESS[:1], quantities={"cond": "mS/cm"})
+    with pytest.raises(FileFaults) as caught:
+        read_dataset(path, Layout(), wanted)
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.value, fault.message) == (3, cell, f"column {column!r}: {said}")
+    assert "leave the cell empty" in fault.hint
+
+
+@pytest.mark.parametrize("name", ["Fe", "cond", "u(cond)", "state"])
+def test_a_name_that_two_columns_carry_is_refused_where_it_is_needed(tmp_path: Path, name: str) -> None:
+    names = ["Fe", "Co", "Ni", "cond", "u(cond)", "state", "remark", "remark", name]
+    path = table_of(tmp_path, f"{','.join(names)}\n1,0,0,1,1,done,a,b,1\n")
+    with pytest.raises(FileFaults) as caught:
+        read_dataset(path, Layout(), MEASURED)
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.message) == (1, f"2 columns may mean {name!r}: {name}, {name}")
+    assert fault.hint == f"give one of them another name than {name!r} in the table"
