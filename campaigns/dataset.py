@@ -30,7 +30,9 @@ VALUE, QUANTITY, UNIT = "value", "quantity", "unit"  #: of labctl's own exports:
 DONE, PENDING, FAILED = "done", "pending", "failed"
 STATES = (DONE, PENDING, FAILED)
 NEAR = 0.02  #: how far a row's fractions may be from summing to 1, as weighed amounts are
-SURELY_PERCENT = 2  #: no row's fractions sum to so much, were they fractions
+ROUNDED = 1e-5  #: how far they may be from it by the rounding of what was written
+MOSTLY = 0.9  #: share of the rows that tells what a table means; the others are mistakes
+SURELY_PERCENT = 2  #: fractions do not sum to so much
 PERCENT = ("%", "wt%", "wt %", "wt.%", "wt.-%", "mol%", "mol %", "mol.%", "at%", "at %", "at.%", "vol%", "percent")
 
 
@@ -265,6 +267,8 @@ class Reading:
         left_out = [i for i, n in enumerate(names) if n not in self.places]
         sums = told.sum(axis=1)
         kind = self._kind(sums, bool(left_out))
+        if kind == "amount":
+            self._say_which_amounts_differ(sums)
         whole = sums if kind == "amount" else np.full(size, 100.0 if kind == "percent" else 1.0)
         self._refuse(whole <= 0, lambda _: "all amounts are 0")
         shares = np.asarray(told / np.where(whole > 0, whole, 1.0)[:, None])
@@ -282,14 +286,50 @@ class Reading:
             self.faults.append(Fault(message=message, line=1, code="LAB-0220"))
         if said != "auto":
             return said
-        headers = [stem_and_unit(self.places[n])[1] for n in self.wanted.components if n in self.places]
-        in_percent = len(sums) > 0 and bool((abs(sums - 100) <= 100 * NEAR).all())
-        if without_balance and len(sums):
-            in_percent = bool(sums.min() > SURELY_PERCENT and sums.max() <= 100 * (1 + NEAR))
-            in_percent |= all(h.casefold() in PERCENT for h in headers)
-        if in_percent:
+        kind = self._guessed(sums, without_balance)
+        if kind == "percent":
             self.notes.append("compositions are in percent")
+        if without_balance:  # with every component there, the sums have shown what the numbers are
+            self._say_which_shares_have_units(kind)
+        return kind
+
+    def _guessed(self, sums: Array, without_balance: bool) -> Literal["fraction", "percent"]:
+        """By the headers or by what most rows sum to, so that one bad row does not change what all others mean."""
+        import numpy as np
+
+        headers = [stem_and_unit(self.places[n])[1] for n in self.wanted.components if n in self.places]
+        in_percent = bool(headers) and all(h.casefold() in PERCENT for h in headers)
+        middle = float(np.median(sums)) if len(sums) else 0.0
+        if without_balance:
+            in_percent |= middle > SURELY_PERCENT
+        elif misses(middle) <= NEAR:
+            if in_percent:
+                self.notes.append("the headers of the components say %, but the rows sum to 1: taken as fractions")
+            in_percent = False
+        else:
+            in_percent |= misses(middle / 100) <= NEAR
         return "percent" if in_percent else "fraction"
+
+    def _say_which_shares_have_units(self, kind: Fractions) -> None:
+        for column in (self.places[n] for n in self.wanted.components if n in self.places):
+            unit = stem_and_unit(column)[1]
+            if unit and unit.casefold() not in PERCENT:
+                meant = "percent" if kind == "percent" else "a fraction"
+                self.notes.append(
+                    f"column {column!r}: {unit!r} is not understood as a unit of shares: taken as {meant}"
+                )
+
+    def _say_which_amounts_differ(self, sums: Array) -> None:
+        """Amounts may have any sum; where most have the same, the others may be mistakes."""
+        import numpy as np
+
+        middle = float(np.median(sums)) if len(sums) else 0.0
+        if middle <= 0:
+            return
+        other = np.flatnonzero(misses(sums / middle) > NEAR)
+        if 0 < len(other) <= (1 - MOSTLY) * len(sums):
+            lines = listed(self.rows.lines[other])
+            self.notes.append(f"most rows sum to {middle:g}; of another sum: line{'s' * (len(other) > 1)} {lines}")
 
     def _check(self, shares: Array, kind: Fractions) -> None:
         whole = 100 if kind == "percent" else 1
@@ -297,9 +337,18 @@ class Reading:
         sums = shares.sum(axis=1)
         negative = shares.min(axis=1) < -1e-9
         self._refuse(negative, lambda row: f"a fraction is below 0{self._balance_words(shares[row])}")
-        off = ~negative & (abs(sums - 1) > NEAR + 1e-9)
-        hint = 'for parts of any sum, write in the campaign file: [data] fractions = "amount"'
+        missed = misses(sums)
+        off = ~negative & (missed > NEAR)
+        hint = f"correct the row: up to {NEAR * 100:g} % are allowed"
+        if off.sum() > (1 - MOSTLY) * len(off):
+            hint += '; if all rows are parts of any sum, write in the campaign file: [data] fractions = "amount"'
         self._refuse(off, lambda row: f"{names} sum to {sums[row] * whole:g}, not {whole}", hint)
+        scaled = missed[(missed > ROUNDED) & (missed <= NEAR)]
+        if len(scaled):
+            rows = f"{len(scaled)} of {len(sums)} rows"
+            self.notes.append(
+                f"{rows} were scaled to sum to {whole}, which they missed by up to {scaled.max() * 100:.2g} %"
+            )
 
     def _balance_words(self, shares: Array) -> str:
         names = self.wanted.components
@@ -400,6 +449,19 @@ class Reading:
         if inputs:
             self.notes.append(f"the same in every row, so that nothing is learned from it: {', '.join(inputs)}")
         self.notes += [f"every value of {q} is the same" for q in same if q in self.wanted.quantities]
+
+
+def misses(sums: Any) -> Any:
+    """By how much sums miss 1, without what computers add: 0.98 misses it by 0.02."""
+    import numpy as np
+
+    return np.round(abs(sums - 1), 9)
+
+
+def listed(lines: Array, most: int = 10) -> str:
+    """The first of some lines of a file."""
+    more = f" and {len(lines) - most} more" if len(lines) > most else ""
+    return ", ".join(str(n) for n in lines[:most]) + more
 
 
 def constant(column: Array) -> bool:

@@ -205,3 +205,79 @@ def test_a_name_that_two_columns_carry_is_refused_where_it_is_needed(tmp_path: P
     (fault,) = caught.value.faults
     assert (fault.line, fault.message) == (1, f"2 columns may mean {name!r}: {name}, {name}")
     assert fault.hint == f"give one of them another name than {name!r} in the table"
+
+
+ROWS = ["0.2,0.3,0.5", "0.3,0.3,0.4", "0.6,0.1,0.3", "0.1,0.7,0.2"] * 5
+
+
+def in_percent(row: str) -> str:
+    return ",".join(f"{100 * float(x):g}" for x in row.split(","))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "bad", "said"),
+    [
+        ("Fe (%),Co (%),Ni (%)", [*map(in_percent, ROWS)], "20,30,55", "percentages sum to 105, not 100"),
+        ("Fe,Co,Ni", [*map(in_percent, ROWS)], "20,30,55", "percentages sum to 105, not 100"),
+        ("Fe,Co,Ni", ROWS, "20,30,50", "fractions sum to 100, not 1"),
+        ("Fe,Co,Ni", ROWS, "0.2,0.3,0.47", "fractions sum to 0.97, not 1"),
+    ],
+)
+def test_only_the_row_that_does_not_fit_is_at_fault(
+    tmp_path: Path, header: str, rows: list[str], bad: str, said: str
+) -> None:
+    path = table_of(tmp_path, "\n".join([header, *rows, bad, *rows]))
+    with pytest.raises(FileFaults) as caught:
+        read_dataset(path, Layout(), Wanted(composition=MIX, process=()))
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.message) == (22, said)
+    assert fault.hint == "correct the row: up to 2 % are allowed"
+
+
+def test_where_many_rows_do_not_fit_they_may_be_amounts(tmp_path: Path) -> None:
+    with pytest.raises(FileFaults) as caught:
+        read_dataset(table_of(tmp_path, "Fe,Co,Ni\n1,2,3\n2,2,3\n"), Layout(), Wanted(composition=MIX, process=()))
+    assert all('fractions = "amount"' in f.hint for f in caught.value.faults)
+
+
+@pytest.mark.parametrize("factor", [1, 100])
+def test_rows_that_miss_their_sum_by_two_percent_are_scaled_and_counted(tmp_path: Path, factor: int) -> None:
+    rows = [[0.17, 0.55, 0.26], [0.08, 0.89, 0.03], [0.15, 0.17, 0.70]]
+    path = table_of(tmp_path, "Fe,Co,Ni\n" + "\n".join(",".join(f"{x * factor:g}" for x in row) for row in rows))
+    data = read_dataset(path, Layout(), Wanted(composition=MIX, process=()))
+    assert data.shares.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert data.notes[-1] == f"2 of 3 rows were scaled to sum to {factor}, which they missed by up to 2 %"
+
+
+def test_headers_that_say_percent_above_fractions_are_said(tmp_path: Path) -> None:
+    path = table_of(tmp_path, "\n".join(["Fe (%),Co (%),Ni (%)", *ROWS]))
+    data = read_dataset(path, Layout(), Wanted(composition=MIX, process=()))
+    assert data.shares[0] == pytest.approx([0.2, 0.3, 0.5])
+    assert data.notes == ("the headers of the components say %, but the rows sum to 1: taken as fractions",)
+
+
+BALANCED = Wanted(
+    composition=CompositionSpace(components=MIX.components, step=Fraction(1, 20), balance="Ni"), process=()
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shares", "note"),
+    [
+        ("Fe (%),Co (%)\n0.5,1\n1,0.5\n", [0.005, 0.01], "compositions are in percent"),
+        ("Fe,Co\n50,10\n1,0.5\n20,10\n", [0.5, 0.1], "compositions are in percent"),
+        ("Fe (ppm),Co\n0.5,0.1\n0.1,0.5\n", [0.5, 0.1], "column 'Fe (ppm)': 'ppm' is not understood as a unit of shares: taken as a fraction"),
+    ],
+)  # fmt: skip
+def test_without_the_balance_headers_or_most_rows_tell_percent(
+    tmp_path: Path, text: str, shares: list[float], note: str
+) -> None:
+    data = read_dataset(table_of(tmp_path, text), Layout(), BALANCED)
+    assert data.shares[0] == pytest.approx([*shares, 1 - sum(shares)])
+    assert data.notes == (note,)
+
+
+def test_among_amounts_of_one_sum_another_is_said(tmp_path: Path) -> None:
+    path = table_of(tmp_path, "\n".join(["Fe,Co,Ni", *map(in_percent, ROWS), "20,30,55"]))
+    data = read_dataset(path, Layout(fractions="amount"), Wanted(composition=MIX, process=()))
+    assert data.notes == ("most rows sum to 100; of another sum: line 22",)
