@@ -458,7 +458,7 @@ def misses(sums: Any) -> Any:
     return np.round(abs(sums - 1), 9)
 
 
-def listed(lines: Array, most: int = 10) -> str:
+def listed(lines: Array | Sequence[object], most: int = 10) -> str:
     """The first of some lines of a file."""
     more = f" and {len(lines) - most} more" if len(lines) > most else ""
     return ", ".join(str(n) for n in lines[:most]) + more

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from campaigns.dataset import BLOCKS, NEAR, PERCENT, STATE
+from campaigns.dataset import BLOCKS, MOSTLY, NEAR, PERCENT, STATE, listed, misses
 from campaigns.tables import Head, head_of, is_number, read_rows, records_of, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
 from campaigns.units import unit_in
@@ -32,6 +32,7 @@ class Column:
     header: str
     name: str
     cells: Array  #: numbers, or text
+    no_numbers: Sequence[int]  #: rows whose cells are words, in a column of numbers
 
     @property
     def is_text(self) -> bool:
@@ -50,37 +51,105 @@ class Column:
         return len(set(self.cells.tolist())) > 1
 
 
-def campaign_of(table: Path, objective: str | None, *, minimize: bool) -> str:
-    """The text of a campaign file.
+@dataclass(frozen=True)
+class Mixture:
+    """Neighbouring columns that sum to the same in most rows."""
+
+    parts: Sequence[Column] = ()
+    total: float = 1.0
+    others: Sequence[int] = ()  #: rows that do not sum to it
+
+    @property
+    def sums(self) -> Array:
+        """What each row sums to; an empty cell is a component that is absent."""
+        return sums_of(self.parts)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A campaign file to start from."""
+
+    text: str
+    remarks: tuple[str, ...]  #: rows that do not fit what the file says of the table; they are in the text, too
+
+
+def campaign_of(table: Path, objective: str | None, *, minimize: bool) -> Started:
+    """A campaign file, and what does not fit it.
 
     Raises
     ------
     FileFaults
-        The table cannot be read.
+        The table cannot be read, or two columns that are used have one name.
     UsageError
         No column can be the objective.
     """
     head = head_of(table, header=False)
     with_header = not all(is_number(cell) for cell in first_cells(head)) if head.names else True
     head = head_of(table, header=with_header)
-    columns = read_columns(head)
+    columns, at = read_columns(head)
     if not columns or not len(columns[0].cells):
         raise FileFaults(table, [Fault(message="no rows below the header", line=1, code="LAB-0225")])
     wanted = objective_of(columns, objective)
     inputs = [c for c in columns if c is not wanted and not special(c.header)]
-    parts, total = composition_of(inputs)
-    settings = [c for c in inputs if c not in parts and usable(c)]
-    left = [c for c in inputs if c not in parts and c not in settings]
-    return "\n".join(
-        [
-            *introduction(table, wanted, minimize=minimize),
-            *(f"# left out: {c.header!r}, {why_left_out(c)}" for c in left),
-            *data_section([wanted, *parts, *settings], total, header=with_header),
-            *composition_section(parts, total),
-            *(line for c in settings for line in process_section(c)),
-            "",
-        ]
-    )
+    mixture = composition_of(inputs)
+    settings = [c for c in inputs if c not in mixture.parts and usable(c)]
+    left = [c for c in inputs if c not in mixture.parts and c not in settings]
+    used = [wanted, *mixture.parts, *settings]
+    refuse_equal_names(head, used)
+    remarks = (*rows_without_numbers([*used, *left], at), *rows_of_another_sum(mixture, at))
+    lines = [
+        *introduction(table, wanted, minimize=minimize),
+        *(f"# left out: {c.header!r}, {why_left_out(c)}" for c in left),
+        *(f"# {remark}" for remark in remarks),
+        *data_section(used, mixture.total, header=with_header),
+        *composition_section(mixture),
+        *(line for c in settings for line in process_section(c)),
+        "",
+    ]
+    return Started("\n".join(lines), remarks)
+
+
+def refuse_equal_names(head: Head, used: Sequence[Column]) -> None:
+    """Two columns of one name cannot be told apart by a campaign file."""
+    faults = [
+        Fault(
+            message=f"{head.names.count(c.header)} columns are named {c.header!r}",
+            line=1,
+            hint=f"give one of them another name than {c.header!r} in the table",
+            code="LAB-0220",
+        )
+        for c in used
+        if head.names.count(c.header) > 1
+    ]
+    if faults:
+        raise FileFaults(head.path, faults)
+
+
+def rows_without_numbers(columns: Sequence[Column], at: Array) -> list[str]:
+    """Which cells of columns of numbers are none, in words."""
+    return [
+        f"column {c.header!r} holds numbers, except in line{plural(c.no_numbers)} {listed(at[list(c.no_numbers)])}: correct this first"
+        for c in columns
+        if len(c.no_numbers)
+    ]
+
+
+def rows_of_another_sum(mixture: Mixture, at: Array) -> list[str]:
+    """Which rows do not sum to what most do, in words."""
+    words = {i for c in mixture.parts for i in c.no_numbers}
+    rows = [i for i in mixture.others if i not in words]
+    if not rows:
+        return []
+    names, sums = ", ".join(c.header for c in mixture.parts), mixture.sums
+    where = listed([f"{at[i]} (sum {sums[i]:g})" for i in rows])
+    return [
+        f"{names} sum to {mixture.total:g} and none is below 0, except in line{plural(rows)} {where}: correct this first"
+    ]
+
+
+def plural(things: Sequence[object]) -> str:
+    """The ending of a noun."""
+    return "s" if len(things) > 1 else ""
 
 
 def first_cells(head: Head) -> Sequence[str]:
@@ -88,20 +157,27 @@ def first_cells(head: Head) -> Sequence[str]:
     return next((row for _, row in records_of(head)), [])
 
 
-def read_columns(head: Head) -> list[Column]:
-    """All columns: numbers where every cell that is not empty is one, else text."""
+def read_columns(head: Head) -> tuple[list[Column], Array]:
+    """All columns, and the line of each row."""
+    names = {name: name for name in head.names if name}
+    rows = read_rows(head, names, text=set(names), optional=set(names))
+    found: list[Column] = []
+    for header, cells in rows.columns.items():
+        found.append(column_of(header, name_for(header, [c.name for c in found]), cells))
+    return found, rows.lines
+
+
+def column_of(header: str, name: str, cells: Array) -> Column:
+    """A column: of numbers where most cells that are not empty are some, else of text."""
     import numpy as np
 
-    names = {name: name for name in head.names if name}
-    text = read_rows(head, names, text=set(names), optional=set(names)).columns
-    found: list[Column] = []
-    for header, cells in text.items():
-        name = name_for(header, [c.name for c in found])
-        filled = [c for c in cells if c]
-        numeric = bool(filled) and all(is_number(c) for c in filled)
-        numbers = np.array([float(c.replace(",", ".")) if c else math.nan for c in cells]) if numeric else cells
-        found.append(Column(header, name, numbers))
-    return found
+    filled = [i for i, cell in enumerate(cells) if cell]
+    words = [i for i in filled if not is_number(cells[i])]
+    if not filled or len(words) > (1 - MOSTLY) * len(filled):
+        return Column(header, name, cells, ())
+    cells = cells.copy()
+    cells[words] = ""
+    return Column(header, name, np.array([float(c.replace(",", ".")) if c else math.nan for c in cells]), words)
 
 
 def name_for(header: str, taken: Sequence[str]) -> str:
@@ -132,20 +208,51 @@ def objective_of(columns: Sequence[Column], said: str | None) -> Column:
     return numeric[-1]
 
 
-def composition_of(columns: Sequence[Column]) -> tuple[list[Column], float]:
-    """The longest run of neighbouring columns that sum to the same in every row, and that sum."""
-    import numpy as np
-
+def composition_of(columns: Sequence[Column]) -> Mixture:
+    """The longest run of neighbouring columns that sum to the same in most rows."""
     for size in range(len(columns), 1, -1):
         for start in range(len(columns) - size + 1):
-            run = list(columns[start : start + size])
-            if any(c.is_text or np.isnan(c.cells).any() or c.cells.min() < 0 for c in run):
-                continue
-            total = np.sum([c.cells for c in run], axis=0)
-            middle = float(np.median(total))
-            if middle > 0 and (abs(total - middle) <= NEAR * middle).all() and sum(c.varies for c in run) > 1:
-                return run, middle
-    return [], 1.0
+            if found := mixture_of(columns[start : start + size]):
+                return trimmed(found)
+    return Mixture()
+
+
+def mixture_of(run: Sequence[Column]) -> Mixture | None:
+    """These columns as a mixture, if they sum to the same in most rows."""
+    import numpy as np
+
+    if any(c.is_text for c in run) or sum(c.varies for c in run) < 2:
+        return None
+    sums = sums_of(run)
+    total = whole_of(float(np.median(sums)))
+    if not total > 0:
+        return None
+    fits = misses(sums / total) <= NEAR
+    for column in run:
+        fits &= ~(column.cells < 0)
+        fits[list(column.no_numbers)] = False
+    return Mixture(run, total, np.flatnonzero(~fits).tolist()) if fits.mean() >= MOSTLY else None
+
+
+def trimmed(mixture: Mixture) -> Mixture:
+    """Without a column at an end without which more rows fit: a setting that is 0 in most rows is no component."""
+    for fewer in (mixture.parts[1:], mixture.parts[:-1]):
+        found = mixture_of(fewer) if mixture.others else None
+        if found and len(found.others) < len(mixture.others):
+            return trimmed(found)
+    return mixture
+
+
+def sums_of(columns: Sequence[Column]) -> Array:
+    """What each row sums to; an empty cell is a component that is absent."""
+    import numpy as np
+
+    return np.asarray(np.nansum([c.cells for c in columns], axis=0))
+
+
+def whole_of(middle: float) -> float:
+    """What rows should sum to, from what the middle one does: 1 or 100, if it is near."""
+    return next((whole for whole in (1.0, 100.0) if misses(middle / whole) <= NEAR), middle)
 
 
 def usable(column: Column) -> bool:
@@ -162,7 +269,7 @@ def why_left_out(column: Column) -> str:
     """Why a column cannot be a process parameter."""
     if not column.varies:
         return "the same in every row"
-    return "too many different texts" if column.is_text and all(column.cells) else "some cells are empty"
+    return "too many different texts" if column.is_text and all(column.cells) else "some cells are empty or no numbers"
 
 
 # -- the file -----------------------------------------------------------------------------------
@@ -205,13 +312,15 @@ def data_section(columns: Sequence[Column], total: float, *, header: bool) -> li
     ]
 
 
-def composition_section(parts: Sequence[Column], total: float) -> list[str]:
-    """The columns that sum to the whole."""
+def composition_section(mixture: Mixture) -> list[str]:
+    """The columns that sum to the whole; their ranges are of the rows that do."""
     import numpy as np
 
+    parts = mixture.parts
     if not parts:
         return []
-    shares = np.array([c.cells for c in parts]) / np.sum([c.cells for c in parts], axis=0)
+    cells = np.delete(np.nan_to_num([c.cells for c in parts]), mixture.others, axis=1)
+    shares = cells / cells.sum(axis=0)
     ranges = [(down(float(row.min())), up(float(row.max()))) for row in shares]
     lines = ["[composition]", f"step = {step_for(ranges):g}", ""]
     for column, (low, high) in zip(parts, ranges, strict=True):

@@ -186,7 +186,9 @@ def columns(
     """Write a campaign file to start from, guessed from the columns of a table."""
     from labctl.starting import campaign_of
 
-    print(campaign_of(data, objective, minimize=minimize), end="")
+    started = campaign_of(data, objective, minimize=minimize)
+    say_notes(started.remarks)
+    print(started.text, end="")
 
 
 def as_json(quality: Quality | None) -> dict[str, Any]:

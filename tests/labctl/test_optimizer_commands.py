@@ -449,6 +449,54 @@ def test_a_campaign_file_is_written_from_the_columns_of_a_table(run: Any, tmp_pa
     assert screen.code == 0, screen.err
 
 
+SOLVENTS = [f"{i},{90 - 2 * i},{10 + i},{20 + i % 7},{i * (40 - i)}" for i in range(1, 31)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("10,70,25,22,9", "EC, DMC, EMC sum to 100 and none is below 0, except in line 12 (sum 105): correct this first"),
+        ("-10,80,30,22,9", "EC, DMC, EMC sum to 100 and none is below 0, except in line 12 (sum 100): correct this first"),
+        ("10,n/a,20,22,9", "column 'DMC' holds numbers, except in line 12: correct this first"),
+        ("10,70,20,22,1_0", "column 'cond' holds numbers, except in line 12: correct this first"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_makes_no_settings_of_components_and_is_named(run: Any, tmp_path: Path, bad: str, said: str) -> None:
+    table = "\n".join(["EC,DMC,EMC,T,cond", *SOLVENTS[:10], bad, *SOLVENTS[10:]])
+    screen = run("optimizer", "columns", "d.csv", table=table)
+    assert screen.err == f"note: {said}\n"
+    assert f"# {said}\n" in screen.out
+    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    assert spec.space.composition is not None
+    assert spec.space.composition.names == ("EC", "DMC", "EMC")
+    assert [p.name for p in spec.space.process] == ["T"]
+    assert max(float(c.high) for c in spec.space.composition.components) == pytest.approx(0.88)
+    assert spec.space.composition.components[0].low > 0
+
+
+def test_rows_that_sum_to_98_percent_and_to_the_whole_are_one_composition(run: Any, tmp_path: Path) -> None:
+    rows = [f"0.{10 + i},0.{50 - i},{0.4 - 0.02 * (i % 3 > 0):g},{i * (40 - i)}" for i in range(1, 31)]
+    screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,cond", *rows]))
+    assert screen.err == ""
+    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    assert spec.space.names == ("EC", "DMC", "EMC")
+    assert spec.data.fractions == "fraction"
+
+
+def test_a_setting_that_is_mostly_zero_is_no_component(run: Any, tmp_path: Path) -> None:
+    rows = [f"{row.rsplit(',', 2)[0]},{5 * (i == 7)},{i}" for i, row in enumerate(SOLVENTS)]
+    screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,soak,cond", *rows]))
+    assert screen.err == ""
+    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    assert [p.name for p in spec.space.process] == ["soak"]
+
+
+def test_two_columns_of_one_name_start_no_campaign(run: Any) -> None:
+    screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,cond,cond", *SOLVENTS]))
+    assert screen.code == 2
+    assert "2 columns are named 'cond'" in screen.err
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
