@@ -140,7 +140,7 @@ def rows_of_another_sum(mixture: Mixture, at: Array) -> list[str]:
     rows = [i for i in mixture.others if i not in words]
     if not rows:
         return []
-    names, sums = ", ".join(c.header for c in mixture.parts), mixture.sums
+    names, sums = ", ".join(c.name for c in mixture.parts), mixture.sums
     where = listed([f"{at[i]} (sum {sums[i]:g})" for i in rows])
     return [
         f"{names} sum to {mixture.total:g} and none is below 0, except in line{plural(rows)} {where}: correct this first"

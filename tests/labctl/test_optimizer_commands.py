@@ -474,6 +474,14 @@ def test_a_bad_row_makes_no_settings_of_components_and_is_named(run: Any, tmp_pa
     assert spec.space.composition.components[0].low > 0
 
 
+def test_a_header_of_two_lines_does_not_break_out_of_its_comment(run: Any, tmp_path: Path) -> None:
+    table = "\n".join(['"EC\n(%)",DMC,"EMC\nx = 1",T,"cond\ny"', *SOLVENTS, "10,70,25,22,none"])
+    screen = run("optimizer", "columns", "d.csv", table=table)
+    assert "sum to 100" in screen.err
+    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    assert spec.space.composition is not None
+
+
 def test_rows_that_sum_to_98_percent_and_to_the_whole_are_one_composition(run: Any, tmp_path: Path) -> None:
     rows = [f"0.{10 + i},0.{50 - i},{0.4 - 0.02 * (i % 3 > 0):g},{i * (40 - i)}" for i in range(1, 31)]
     screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,cond", *rows]))
