@@ -162,3 +162,23 @@ def valid_calibration(calibrations: Sequence[Calibration], quantity: str, at: da
     """The newest calibration of that quantity that was valid at that moment."""
     valid = [c for c in calibrations if c.quantity == quantity and c.valid_from <= at <= c.valid_to]
     return max(valid, key=lambda c: c.valid_from, default=None)
+
+
+def seen_to(status: JobStatus, result: JobResult | None) -> JobStatus:
+    """The outcome in the light of what the instrument read of its own reference beside the run."""
+    off = [check for check in result.checks if check.off] if result else []
+    if not off or status.state is not AtInstrument.DONE:
+        return status
+    return status.model_copy(update={"state": AtInstrument.FAILED, "fault": Fault.DRIFT, "message": str(off[0])})
+
+
+def share(status: JobStatus, result: JobResult | None, sample: str) -> tuple[JobStatus, JobResult | None]:
+    """One sample's part of a tray's outcome."""
+    if result is None:
+        return status, None
+    lost = result.failures.get(sample)
+    mine = result.model_copy(update={"readings": tuple(r for r in result.readings if r.sample_id == sample)})
+    if lost is None:
+        return status, mine
+    fault: Fault = lost.fault
+    return status.model_copy(update={"state": AtInstrument.FAILED, "fault": fault, "message": lost.message}), mine

@@ -7,16 +7,17 @@ is decided for good stands in the database (`results`); what is here can be lost
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from campaigns import results, tasks
+from campaigns import results, tasks, tray_results, wishes
 from campaigns.engine import Json
+from campaigns.errands import Errands
+from campaigns.experiment import seen_to, share
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock
@@ -38,7 +39,6 @@ from materials_db import sites
 from materials_db.store import Transaction
 from materials_db.waiting import asked_of, forming
 
-log = logging.getLogger(__name__)
 SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
 SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
@@ -102,7 +102,7 @@ class Floor:
         default_factory=dict
     )  #: jobs that could join a tray, when last seen
     _seen_at: float = -math.inf
-    _errands: dict[str, asyncio.Future[Any]] = field(default_factory=dict)  #: what is asked of machines beside the look
+    errands: Errands = field(default_factory=Errands)  #: what is asked of machines beside the look
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)  #: samples leave a tray one after the other
 
     def __post_init__(self) -> None:
@@ -171,16 +171,14 @@ class Floor:
         experiment_id = job_id.split("/")[0]
         of = {"campaign": place["campaign"], "behind": place.get("behind", 0), "mates": place["mates"]}
         may = partial(self._may_take, place)
-        instrument = await self.turns.take(may, experiment_id, **of)
-        if instrument is None:
-            return await self._call_off(job_id)
-        fence, ended = await self.transact(self._start, job_id, instrument)
-        while ended is None and not fence:  # a worker that was replaced had taken the lease for another experiment
-            await self._correct(instrument)
+        while True:
             instrument = await self.turns.take(may, experiment_id, **of)
             if instrument is None:
                 return await self._call_off(job_id)
             fence, ended = await self.transact(self._start, job_id, instrument)
+            if fence or ended is not None:
+                break
+            await self._correct(instrument)  # a worker that was replaced had taken the lease for another experiment
         crashpoint("lease taken")
         if ended is not None:
             self.turns.release([instrument, *ended["released"]], experiment_id)
@@ -318,7 +316,7 @@ class Floor:
         tray = place.get("tray") or await self._join(job_id, place)
         if tray is None:
             return await self._call_off(job_id)
-        return await self._here_or_there(job_id, *await self.transact(results.place_of_tray, tray))
+        return await self._here_or_there(job_id, *await self.transact(tray_results.place_of_tray, tray))
 
     async def _with_tray(self, job: db.Job, tray: str, instrument: str, fence: int) -> Json:
         """One sample's part in an act that it shares with others."""
@@ -349,7 +347,7 @@ class Floor:
         now = self.clock.elapsed()
         if not max(m.since for m in present) < self._seen_at <= now < self._seen_at + self.look_s:
             shared = {c.name for host in self.hosts.values() for c in host.describe() if c.batch[1] > 1}
-            self._to_come, self._seen_at = await self.transact(results.to_come, sorted(shared)), now
+            self._to_come, self._seen_at = await self.transact(tray_results.to_come, sorted(shared)), now
         return len(self._to_come.get(key[1:], set()) - {m.job_id for m in present})
 
     def _tray_wait_s(self, instrument: str, capability: str) -> float:
@@ -360,7 +358,7 @@ class Floor:
     async def _start_tray(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]] | None:
         """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
         first = members()[0]
-        tray, behind = await self.transact(results.new_tray, first.job_id)
+        tray, behind = await self.transact(tray_results.new_tray, first.job_id)
         place, _ = await self.transact(results.route, first.job_id)
         place = {**await self._at_its_site(first.job_id, place), "instruments": key[0]}
 
@@ -391,13 +389,13 @@ class Floor:
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str
     ) -> list[str] | None:
         takes_s = self._capability(instrument, capability).expected_s(tx.get(db.Job, jobs[0]).params)
-        return results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
+        return tray_results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
             self.site_of.get(instrument),
         )  # fmt: skip
 
     async def _tray_act(self, tray: str, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """One act on all samples of a tray, the same after a restart."""
-        request, jobs = await self.transact(results.of_tray, tray)
+        request, jobs = await self.transact(tray_results.of_tray, tray)
         return await self._act(request, instrument, fence, jobs)
 
     def _finish_member(
@@ -405,44 +403,25 @@ class Floor:
     ) -> tuple[dict[str, Any], bool]:
         """One sample's share of what the tray gave; whether it was the last."""
         answer = self._finish(tx, job.id, instrument, *share(status, result, job.sample_id))
-        return answer, results.clear_tray(tx, tray, instrument)
+        return answer, tray_results.clear_tray(tx, tray, instrument)
 
     # -- what people want --------------------------------------------------------------------
 
     async def look(self) -> list[str]:
         """Do what people have asked for since the last look: holds, priorities, stops, aborts; campaigns that go on."""
-        wishes = await self.transact(results.wishes)
-        self.turns.priority, self.turns.due = wishes["priority"], wishes["due"]
-        silent = {name: False for name, host in self.host_of.items() if host in wishes["silent hosts"]}
-        self.turns.close({**silent, **wishes["holds"]})
-        if wishes["stopping"]:
-            self.turns.dismiss(wishes["stopping"])
-            self.trays.dismiss(wishes["waiting"])
-        for instrument in wishes["silent"]:
-            self._errand(f"ask {instrument}", partial(self._ask_again, instrument))
-        for act, instrument, reason in wishes["abort"]:
+        wanted = await self.transact(wishes.look_up)
+        self.turns.priority, self.turns.due = wanted["priority"], wanted["due"]
+        silent = {name: False for name, host in self.host_of.items() if host in wanted["silent hosts"]}
+        self.turns.close({**silent, **wanted["holds"]})
+        if wanted["stopping"]:
+            self.turns.dismiss(wanted["stopping"])
+            self.trays.dismiss(wanted["waiting"])
+        for instrument in wanted["silent"]:
+            self.errands.begin(f"ask {instrument}", partial(self._ask_again, instrument))
+        for act, instrument, reason in wanted["abort"]:
             if instrument in self.ours:
-                self._errand(f"abort {act}", partial(self.hosts[instrument].abort, act, reason))
-        return list(wishes["running"])
-
-    def _errand(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Do this beside the look, once at a time: a machine that hangs holds up nobody."""
-        if name in self._errands:
-            return
-        task = self._errands[name] = asyncio.ensure_future(begin())
-        task.add_done_callback(lambda done: self._errand_done(name, done))
-
-    async def rest(self) -> None:
-        """Let go of what is asked beside the look."""
-        errands = list(self._errands.values())
-        for errand in errands:
-            errand.cancel()
-        await asyncio.gather(*errands, return_exceptions=True)
-
-    def _errand_done(self, name: str, done: asyncio.Future[Any]) -> None:
-        del self._errands[name]
-        if not done.cancelled() and (error := done.exception()) is not None:
-            log.error("%s: %s", name, error)
+                self.errands.begin(f"abort {act}", partial(self.hosts[instrument].abort, act, reason))
+        return list(wanted["running"])
 
     async def _ask_again(self, instrument: str) -> None:
         """An instrument that was taken out for its silence comes back by itself when it answers."""
@@ -465,23 +444,3 @@ class Floor:
     def ours(self) -> set[str]:
         """Instruments whose cables we hold."""
         return set(self.hosts) - set(self.elsewhere)
-
-
-def seen_to(status: JobStatus, result: JobResult | None) -> JobStatus:
-    """The outcome in the light of what the instrument read of its own reference beside the run."""
-    off = [check for check in result.checks if check.off] if result else []
-    if not off or status.state is not JobState.DONE:
-        return status
-    return status.model_copy(update={"state": JobState.FAILED, "fault": Fault.DRIFT, "message": str(off[0])})
-
-
-def share(status: JobStatus, result: JobResult | None, sample: str) -> tuple[JobStatus, JobResult | None]:
-    """One sample's part of a tray's outcome."""
-    if result is None:
-        return status, None
-    lost = result.failures.get(sample)
-    mine = result.model_copy(update={"readings": tuple(r for r in result.readings if r.sample_id == sample)})
-    if lost is None:
-        return status, mine
-    fault: Fault = lost.fault
-    return status.model_copy(update={"state": JobState.FAILED, "fault": fault, "message": lost.message}), mine

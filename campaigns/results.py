@@ -10,14 +10,13 @@ from campaigns import experiment as rules
 from campaigns import shelf
 from campaigns.engine import Json
 from campaigns.policy import Policy
-from campaigns.trays import mates, set_points
+from campaigns.trays import mates
 from campaigns.weighing import actual_fractions
-from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
+from instruments.contract import JobResult, JobStatus
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.sites import SHIP
 from materials_db.store import Transaction
-from materials_db.waiting import HOST_SILENT
 
 ACTOR = "labctl"
 SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
@@ -115,6 +114,16 @@ def call_off(tx: Transaction, job_id: str, at: datetime) -> Json:
     """What follows for a job whose wait was called off."""
     job = tx.get(db.Job, job_id)
     return answer(tx, job) if job.state in FINAL else abort(tx, job, at)
+
+
+def wanted(tx: Transaction, job: db.Job) -> bool:
+    """Whether the job's campaign still wants it."""
+    return tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).wanted != "stop"
+
+
+def called_off(tx: Transaction, job_ids: Sequence[str]) -> bool:
+    """Whether the campaigns of all these jobs were stopped."""
+    return not any(wanted(tx, tx.get(db.Job, id)) for id in job_ids)
 
 
 def abort(tx: Transaction, job: db.Job, at: datetime) -> Json:
@@ -249,134 +258,6 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
     )  # fmt: skip
 
 
-# -- trays ------------------------------------------------------------------------------------
-
-
-def new_tray(tx: Transaction, job_id: str) -> tuple[str, int]:
-    """An id for a tray, and how many steps this sample has behind it."""
-    _, step = job_and_step(tx, job_id)
-    return f"Y-{tx.next_number('tray'):05d}", step.get("behind", 0)
-
-
-def start_tray(
-    tx: Transaction,
-    tray: str,
-    job_ids: Sequence[str],
-    instrument: str,
-    instrument_id: str | None,
-    at: datetime,
-    takes_s: float,
-    site: str | None = None,
-) -> list[str] | None:
-    """Take the lease and mark the jobs as running together; those that are on the tray.
-
-    None while another worker's experiment has the instrument. Harmless to repeat.
-    """
-    known = [job.id for job in tx.find(db.Job, tray=tray)]
-    if known:
-        return known  # written before, by a commit whose answer was lost
-    placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
-    if not placed:
-        return []
-    if tx.claim(instrument, tray, at=at) is None:
-        return None
-    for job in placed:
-        tx.move(
-            db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
-            state="running", instrument_id=instrument_id, started_at=at, tray=tray, message="",
-            due_at=at + timedelta(seconds=takes_s),
-        )  # fmt: skip
-        begin(tx, tx.get(db.Experiment, job.experiment_id), site, at)
-    return [job.id for job in placed]
-
-
-def wanted(tx: Transaction, job: db.Job) -> bool:
-    """Whether the job's campaign still wants it."""
-    return tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).wanted != "stop"
-
-
-def place_of_tray(tx: Transaction, tray: str) -> tuple[str, int]:
-    """The instrument that a tray is on, and the fence of its lease."""
-    lease = next((lease for lease in tx.leases() if lease.holder == tray), None)
-    if lease is not None:
-        return lease.instrument, lease.fence
-    first = tx.find(db.Job, tray=tray)[0]
-    assert first.instrument_id is not None
-    return tx.get(db.Instrument, first.instrument_id).name, 0
-
-
-def clear_tray(tx: Transaction, tray: str, instrument: str) -> bool:
-    """Give the instrument back once the last sample of a tray has its outcome; whether that is so."""
-    last = all(member.state in FINAL for member in tx.find(db.Job, tray=tray))
-    if last:
-        tx.release(instrument, tray)
-    return last
-
-
-def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
-    """The request and the jobs of a tray that has started."""
-    jobs = tx.find(db.Job, tray=tray)
-    first = jobs[0]
-    samples = tuple(SampleAt(sample_id=job.sample_id, position=str(i)) for i, job in enumerate(jobs, 1))
-    request = JobRequest(job_id=tray, capability=first.capability, params=first.params, samples=samples)
-    return request, [job.id for job in jobs]
-
-
-def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str], set[str]]:
-    """Jobs of these capabilities that have not begun and still may, by what they have in common with others of a tray."""
-    jobs = tx.find(db.Job, capability=list(capabilities), state=("planned", "queued"))
-    experiments = list({job.experiment_id for job in jobs})
-    active = {e.id for e in tx.find(db.Experiment, id=experiments, state=("planned", "running"))}
-    found: dict[tuple[str, str], set[str]] = {}
-    for job in jobs:
-        if job.experiment_id in active:
-            found.setdefault((job.capability, set_points(job.params)), set()).add(job.id)
-    return found
-
-
-# -- what people want ---------------------------------------------------------------------------
-
-
-def wishes(tx: Transaction) -> dict[str, Any]:
-    """Campaigns that go on, holds, priorities, and what is to be called off or broken off; hosts that have given no sign of life."""
-    campaigns = tx.standing(db.Campaign, state="running")
-    stopping = [c["id"] for c in campaigns if c["wanted"] == "stop"]
-    experiments = tx.find(db.Experiment, campaign_id=stopping, state=("planned", "running")) if stopping else []
-    ids = [e.id for e in experiments]
-    waiting = tx.find(db.Job, experiment_id=ids, state=("planned", "queued")) if ids else []
-    holds = tx.find(db.Hold, state="active")
-    return {
-        "running": [c["id"] for c in campaigns],
-        "priority": {c["id"]: c["priority"] for c in campaigns},
-        "due": {c["id"]: c["due_at"].timestamp() for c in campaigns if c["due_at"]},
-        "holds": {h.instrument: all(o.mode == "drain" for o in holds if o.instrument == h.instrument) for h in holds},
-        "silent hosts": silent_hosts(tx),
-        "silent": [h.instrument for h in holds if h.placed_by == ACTOR and h.reason.startswith(SILENT)],
-        "stopping": ids,
-        "waiting": [job.id for job in waiting],
-        "abort": [a for c in campaigns if c["abort"] and c["id"] in stopping for a in acts_to_abort(tx, c["id"])],
-    }
-
-
-def silent_hosts(tx: Transaction) -> set[str]:
-    """Hosts without a sign of life; stamped and judged by one clock, as those of machines differ."""
-    said, now = tx.workers(), tx.now()
-    return {worker.host for worker in said if now - worker.beat_at > HOST_SILENT}
-
-
-def acts_to_abort(tx: Transaction, campaign_id: str) -> list[tuple[str, str, str]]:
-    """Running acts of a campaign: id, instrument, why. A tray that others share goes on."""
-    mine = {e.id for e in tx.find(db.Experiment, campaign_id=campaign_id, state="running")}
-    jobs = tx.find(db.Job, experiment_id=list(mine), state=("running", "waiting_human")) if mine else []
-    acts = {}
-    for job in jobs:
-        shared = tx.find(db.Job, tray=job.tray) if job.tray else []
-        if job.instrument_id and all(other.experiment_id in mine for other in shared):
-            name = tx.get(db.Instrument, job.instrument_id).name
-            acts[job.tray or job.id] = (job.tray or job.id, name, f"{campaign_id} aborted")
-    return list(acts.values())
-
-
 def next_attempt_id(job: db.Job) -> str:
     """Identity of the next try of the same step: a new act, so a new id."""
     return f"{job.experiment_id}/{job.step}.{job.attempt + 1}"
@@ -398,11 +279,6 @@ def measures(tx: Transaction, job: db.Job) -> list[str]:
     """Quantities that the campaign's recipe has this step measure."""
     spec = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id).spec
     return next((list(s.get("measures", [])) for s in spec["recipe"]["steps"] if s["name"] == job.step), [])
-
-
-def called_off(tx: Transaction, job_ids: Sequence[str]) -> bool:
-    """Whether the campaigns of all these jobs were stopped."""
-    return not any(wanted(tx, tx.get(db.Job, id)) for id in job_ids)
 
 
 def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:

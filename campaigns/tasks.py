@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from campaigns import results
+from campaigns import results, tray_results
 from campaigns.errors import CampaignError
 from instruments.contract import ACTION, Fault, JobStatus
 from instruments.people import Answer, Entry, Question
@@ -163,7 +163,7 @@ def break_down(tx: Transaction, experiment_id: str, why: str, at: datetime) -> d
         tx, "in_doubt" if begun else "parked", job.id, name, [job.sample_id], title, {"text": text, "fields": []}, at
     )
     results.end_experiment(tx, experiment_id, "held", f"{job.step}: labctl broke down: {why}", at)
-    freed = [[name, job.tray]] if job.tray and results.clear_tray(tx, job.tray, name) else []
+    freed = [[name, job.tray]] if job.tray and tray_results.clear_tray(tx, job.tray, name) else []
     results.release_all(tx, experiment_id)
     return {"verdict": "held", "trays": freed}
 

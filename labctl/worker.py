@@ -148,7 +148,7 @@ class Worker:
                 await self._work(engine, bench, me)
             finally:
                 watch.cancel()
-                await bench.floor.rest()
+                await bench.floor.errands.rest()
                 await engine.close()
             return engine.trouble
         finally:

@@ -51,7 +51,7 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         until=busy,
         holds={r["instrument"]: r["words"] for r in ask(path, HELD)},
         wanted={r["id"]: r["wanted"] for r in paused},
-        tasks={r["job_id"]: r["id"] for r in asked},
+        tasks=questions(rows, {r["job_id"]: r["id"] for r in asked}),
         silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
         site_of=site_of(path),
     )
@@ -77,6 +77,12 @@ def count_trays(rows: Sequence[Row]) -> None:
             row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {latest}"
 
 
+def questions(rows: Sequence[Row], asked: dict[str, str]) -> dict[str, str]:
+    """The open question about each job; a step on several samples is kept with the first, and is that of their tray."""
+    in_hand = [r for r in rows if r["tray"] and r["state"] == "waiting_human" and r["job"] in asked]
+    return {**asked, **{r["tray"]: asked[r["job"]] for r in in_hand}}
+
+
 def silent(workers: Sequence[Row]) -> dict[str, str]:
     """Hosts that have gone silent while another gave a sign of life, in words: by what a job says, and by instrument."""
     beats = {row["host"]: datetime.fromisoformat(row["beat_at"]) for row in workers}
@@ -98,7 +104,7 @@ class Floor(NamedTuple):
     wanted: dict[
         str, str
     ]  #: campaign that rests or is to stop -> what is wanted of it; one that pauses finishes what it has begun
-    tasks: dict[str, str]  #: job -> the open question about it
+    tasks: dict[str, str]  #: job, or tray of samples that a person has in hand -> the open question about it
     silent: dict[str, str]  #: what a job says that a silent host is to do, and instruments there -> what keeps them
     site_of: dict[str, str]  #: instrument -> where it stands, as it was registered last
 
@@ -124,7 +130,7 @@ def able_to(row: Row, steps: Sequence[Row], floor: Floor) -> list[str]:
 
 def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> str:
     """The one thing that it waits for now."""
-    if task := floor.tasks.get(row["job"]):
+    if task := floor.tasks.get(row["job"]) or floor.tasks.get(row["tray"]):
         return f"waiting for a person: labctl task show {task}"
     forms = str(row["message"] or "").startswith("tray forming")
     if row["message"] and not forms:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campaigns.floor import Floor, share
+from campaigns.experiment import share
+from campaigns.floor import Floor
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import LoopClock, ScaledClock
 from instruments.contract import Fault, JobResult, JobState, JobStatus, Reading, SampleFailure
-from materials_db.waiting import count_trays, forming
+from materials_db.waiting import count_trays, forming, questions
 from tests.virtual_lab import live
 
 ORIGIN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -216,3 +217,10 @@ def test_who_watches_sees_how_many_wait_for_a_tray_and_until_when() -> None:
         "tray forming 2/8, until 03:00 at the latest",
         "tray forming 1/8, until 02:00 at the latest",
     ]
+
+
+def test_all_samples_that_a_person_has_in_hand_wait_for_the_same_answer() -> None:
+    mates = [{"job": f"E-{i}/polish", "tray": "Y-1", "state": "waiting_human"} for i in (1, 2)]
+    other = {"job": "E-3/indent", "tray": "Y-2", "state": "in_doubt"}
+    asked = {"E-1/polish": "T-1", "E-3/indent": "T-2"}
+    assert questions([*mates, other], asked) == {**asked, "Y-1": "T-1"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from campaigns import results
+from campaigns import wishes
 from labctl import checking, clocks, fleet, wiring, worker
 from labctl.initialise import initialise
 from labctl.wiring import Lab
@@ -57,13 +57,13 @@ def test_a_host_whose_clock_is_wrong_is_not_taken_for_silent(lab: Lab, monkeypat
     off_by(monkeypatch, -HOUR)
     with lab.store.transaction() as tx:
         assert "this machine's clock says" in worker.beat(tx, me, False, [], datetime.now(UTC))
-        assert results.silent_hosts(tx) == set()
+        assert wishes.silent_hosts(tx) == set()
     assert [row["beat_s"] for row in fleet.rows(lab) if row["host"] == "far"] == [
         pytest.approx(0, abs=HOST_SILENT.seconds)
     ]
     with lab.store.transaction() as tx:
         tx.beat(me.model_copy(update={"beat_at": tx.now() - 2 * HOST_SILENT}))
-        assert results.silent_hosts(tx) == {"far"}
+        assert wishes.silent_hosts(tx) == {"far"}
 
 
 def test_clocks_that_come_apart_at_work_are_told_of_once(

@@ -1,0 +1,89 @@
+"""How the samples of a tray begin and end together in the database. Each function is one transaction's work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from campaigns.results import ACTOR, FINAL, begin, job_and_step, wanted
+from campaigns.trays import set_points
+from instruments.contract import JobRequest, SampleAt
+from materials_db import records as db
+from materials_db.store import Transaction
+
+
+def new_tray(tx: Transaction, job_id: str) -> tuple[str, int]:
+    """An id for a tray, and how many steps this sample has behind it."""
+    _, step = job_and_step(tx, job_id)
+    return f"Y-{tx.next_number('tray'):05d}", step.get("behind", 0)
+
+
+def start_tray(
+    tx: Transaction,
+    tray: str,
+    job_ids: Sequence[str],
+    instrument: str,
+    instrument_id: str | None,
+    at: datetime,
+    takes_s: float,
+    site: str | None = None,
+) -> list[str] | None:
+    """Take the lease and mark the jobs as running together; those that are on the tray.
+
+    None while another worker's experiment has the instrument. Harmless to repeat.
+    """
+    known = [job.id for job in tx.find(db.Job, tray=tray)]
+    if known:
+        return known  # written before, by a commit whose answer was lost
+    placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
+    if not placed:
+        return []
+    if tx.claim(instrument, tray, at=at) is None:
+        return None
+    for job in placed:
+        tx.move(
+            db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
+            state="running", instrument_id=instrument_id, started_at=at, tray=tray, message="",
+            due_at=at + timedelta(seconds=takes_s),
+        )  # fmt: skip
+        begin(tx, tx.get(db.Experiment, job.experiment_id), site, at)
+    return [job.id for job in placed]
+
+
+def place_of_tray(tx: Transaction, tray: str) -> tuple[str, int]:
+    """The instrument that a tray is on, and the fence of its lease."""
+    lease = next((lease for lease in tx.leases() if lease.holder == tray), None)
+    if lease is not None:
+        return lease.instrument, lease.fence
+    first = tx.find(db.Job, tray=tray)[0]
+    assert first.instrument_id is not None
+    return tx.get(db.Instrument, first.instrument_id).name, 0
+
+
+def clear_tray(tx: Transaction, tray: str, instrument: str) -> bool:
+    """Give the instrument back once the last sample of a tray has its outcome; whether that is so."""
+    last = all(member.state in FINAL for member in tx.find(db.Job, tray=tray))
+    if last:
+        tx.release(instrument, tray)
+    return last
+
+
+def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
+    """The request and the jobs of a tray that has started."""
+    jobs = tx.find(db.Job, tray=tray)
+    first = jobs[0]
+    samples = tuple(SampleAt(sample_id=job.sample_id, position=str(i)) for i, job in enumerate(jobs, 1))
+    request = JobRequest(job_id=tray, capability=first.capability, params=first.params, samples=samples)
+    return request, [job.id for job in jobs]
+
+
+def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str], set[str]]:
+    """Jobs of these capabilities that have not begun and still may, by what they have in common with others of a tray."""
+    jobs = tx.find(db.Job, capability=list(capabilities), state=("planned", "queued"))
+    experiments = list({job.experiment_id for job in jobs})
+    active = {e.id for e in tx.find(db.Experiment, id=experiments, state=("planned", "running"))}
+    found: dict[tuple[str, str], set[str]] = {}
+    for job in jobs:
+        if job.experiment_id in active:
+            found.setdefault((job.capability, set_points(job.params)), set()).add(job.id)
+    return found
