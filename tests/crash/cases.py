@@ -17,6 +17,7 @@ from typing import Protocol
 from tests import postgres
 from tests.crash.checker import Evidence, course, gather, violations
 from tests.crash.lab import FAR, FINISH_S, MAIN, CrashLab, Setting, end
+from tests.crash.people import Typed, some_words
 from tests.crash.points import crashpoints
 
 #: Points that are reached only after a crash at another one.
@@ -35,6 +36,12 @@ FAR_POINTS = (
 )  # fmt: skip
 #: Points that are passed only where samples share trays.
 ON_TRAYS = {"tray leased", "tray member committed"}
+
+#: Whom people hold, drain and release.
+INSTRUMENTS = {
+    "electrolyte": ("doser-1", "thermostat-1", "analyser-1"),
+    "alloy": ("balance-doser", "melter-1", "furnace-1", "furnace-2", "hardness-1", "potentiostat-1"),
+}
 
 #: Wall seconds with a disk that may fail again and again, as every thread counts anew; then the worker is killed.
 BAD_DISK_S = 20.0
@@ -206,6 +213,7 @@ def run(case: Case, folder: Path, server: postgres.Cluster | None = None) -> Out
             outcome.broken.append(f"[2] {trouble}")
         found = gather(lab)
         outcome.broken += violations(found, lab)
+        outcome.broken += [f"[said] {line}" for line in lab.broke_down()]
         outcome.doubts = found.doubts
         outcome.broken += another_course(found, case.setting)
     finally:
@@ -215,7 +223,9 @@ def run(case: Case, folder: Path, server: postgres.Cluster | None = None) -> Out
 
 def another_course(found: Evidence, setting: Setting) -> list[str]:
     """10: with one experiment at a time, all is as in a campaign that nobody disturbed."""
-    comparable = setting.in_flight == 1 and setting.faults == "none" and not (setting.rates or setting.far)
+    comparable = (
+        setting.in_flight == 1 and setting.faults == "none" and not (setting.rates or setting.far or setting.others)
+    )
     if not comparable or any(job.attempt > 1 or job.state != "done" for job in found.jobs.values()):
         return []
     if course(found) == undisturbed(setting.optimizer, setting.experiments):
@@ -262,6 +272,7 @@ def draw(seed: int, means: Means) -> Case:
         kinds = [(30, a_point), (20, two_points), (20, a_moment), (12, machines), (6, everything)]
         kinds += [(12, a_disk)] if means.disk else []
         kinds += [(15, server_dies)] if means.server else []
+        kinds += [(40, people)] if setting.others else []
     (kind,) = rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])
     blows = tuple(kind(rng, setting))
     if any(isinstance(blow, Disk) for blow in blows):  # runs the command itself, which knows of no other epoch
@@ -279,12 +290,14 @@ def a_setting(rng: random.Random, means: Means) -> Setting:
     }
     if kind == "alloy":
         in_flight = rng.choice((2, 4, 8))
-        return Setting(experiments=rng.randint(4, 10), in_flight=in_flight, kind=kind, speed=4e5, **common)  # type: ignore[arg-type]
+        others = rng.choice((0, 0, 4))
+        size = {"experiments": rng.randint(4, 10), "in_flight": in_flight, "others": others}
+        return Setting(kind=kind, speed=4e5, **size, **common)  # type: ignore[arg-type]
     if means.server and rng.random() < 0.4:
         far = rng.choice(("cables", "site"))
         return Setting(experiments=rng.randint(6, 10), in_flight=rng.randint(2, 5), far=far, speed=4e4, **common)  # type: ignore[arg-type]
-    in_flight, epoch = rng.choice((1, 1, 2, 3)), rng.choice((2, 100))
-    return Setting(experiments=rng.randint(3, 6), in_flight=in_flight, epoch=epoch, **common)  # type: ignore[arg-type]
+    in_flight, epoch, others = rng.choice((1, 1, 2, 3)), rng.choice((2, 100)), rng.choice((0, 0, 0, 3, 5))
+    return Setting(experiments=rng.randint(3, 6), in_flight=in_flight, epoch=epoch, others=others, **common)  # type: ignore[arg-type]
 
 
 def a_point(rng: random.Random, setting: Setting) -> list[Blow]:
@@ -335,6 +348,16 @@ def partitions(rng: random.Random, _: Setting) -> list[Blow]:
     """The far host loses the database, and may be killed afterwards."""
     cut = Partition(rng.uniform(0.5, 4.0), rng.uniform(0.5, 8.0), silent=rng.random() < 0.5)
     return [cut, *some_hosts(rng, _)[:1]] if rng.random() < 0.5 else [cut]
+
+
+def people(rng: random.Random, setting: Setting) -> list[Blow]:
+    """One to four commands while two campaigns run, with or without a crash soon after."""
+    return [
+        Typed(
+            rng.uniform(0.2, 1.5), some_words(rng, INSTRUMENTS[setting.kind]), rng.choice((None, rng.uniform(0, 1.0)))
+        )
+        for _ in range(rng.randint(1, 4))
+    ]
 
 
 def a_disk(rng: random.Random, _: Setting) -> list[Blow]:

@@ -25,7 +25,9 @@ from materials_db.errors import MaterialsDBError
 from tests.crash.lab import CrashLab
 
 ENDED = {"done", "failed"}
+ENDED_BY_PEOPLE = {*ENDED, "aborted"}  #: where they may have stopped it
 BROKEN = "SELECT s.workflow_uuid, o.error FROM {0}workflow_status s LEFT JOIN {0}workflow_output o USING (workflow_uuid) WHERE status='ERROR'"
+SECOND = "C-0002"  #: the campaign that people may end
 AT_REST = {"done", "failed", "aborted"}
 SILENT = {"melt"}  #: acts that measure nothing
 JOURNAL_AT_REST = AT_REST | {"rejected", "not_started", "in_doubt"}
@@ -84,6 +86,10 @@ class Evidence:
     def settled(self) -> set[str]:
         """Jobs of which a person said after a crash whether they had happened."""
         return {task.job_id for task in self.tasks if task.question == "in_doubt" and task.state != "open"}
+
+    def numbers(self, campaign_id: str) -> list[int]:
+        """Of the campaign's experiments, in order."""
+        return sorted(e.number for e in self.experiments if e.campaign_id == campaign_id)
 
     @property
     def doubts(self) -> int:
@@ -173,12 +179,15 @@ def samples(run: dict[str, Any] | None) -> list[str]:
 
 def none_forgotten(found: Evidence, lab: CrashLab) -> Iterator[str]:
     """2: every wanted experiment has come to an end, and so has every job."""
-    if [c.state for c in found.campaigns] != ["done"]:
-        yield f"campaigns: {[(c.id, c.state, c.reason) for c in found.campaigns]}"
-    numbers = [e.number for e in found.experiments]
-    if numbers != list(range(1, lab.setting.experiments + 1)):
-        yield f"experiments {numbers}, wanted 1 to {lab.setting.experiments}"
-    yield from (f"{e.id} is {e.state}" for e in found.experiments if e.state not in ENDED)
+    if wrong := [c for c in found.campaigns if c.state != "done" and not (c.id == SECOND and c.wanted == "stop")]:
+        yield f"campaigns: {[(c.id, c.state, c.reason) for c in wrong]}"
+    for campaign, wanted in lab.wanted.items():
+        numbers, whole = found.numbers(campaign), list(range(1, wanted + 1))
+        ended = any(c.id == campaign and c.state != "done" for c in found.campaigns)
+        if numbers != whole and not (ended and numbers == whole[: len(numbers)]):
+            yield f"{campaign}: experiments {numbers}, wanted 1 to {wanted}"
+    may = ENDED_BY_PEOPLE if lab.setting.others else ENDED
+    yield from (f"{e.id} is {e.state}" for e in found.experiments if e.state not in may)
     yield from (f"{job.id} is left {job.state}" for job in found.jobs.values() if job.state not in AT_REST)
     yield from (f"{task.id} is left open" for task in found.tasks if task.state == "open")
     yield from (
@@ -192,7 +201,7 @@ def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
     measured = {m.job_id for m in found.measurements} | {i.job_id for i in found.ingredients}
     for job in found.jobs.values():
         run = found.run_of(job.id)
-        if run is None or run["sha256"] is None or job.state == "failed" or job.id in found.settled:
+        if run is None or run["sha256"] is None or job.state in ("failed", "aborted") or job.id in found.settled:
             continue
         if job.state != "done" or run["sha256"] not in files:
             yield f"{job.id} was finished by {run['machine']}, but is {job.state} and its raw file is not kept"
@@ -233,14 +242,15 @@ def none_twice(found: Evidence, _: CrashLab) -> Iterator[str]:
     """5: one value per job and quantity."""
     values = Counter((m.job_id, m.quantity, m.sample_id) for m in found.measurements)
     yield from (f"{job}: {quantity} is counted {n} times" for (job, quantity, _), n in values.items() if n > 1)
-    numbers = Counter(e.number for e in found.experiments)
+    numbers = Counter((e.campaign_id, e.number) for e in found.experiments)
     yield from (f"experiment {number} is there {n} times" for number, n in numbers.items() if n > 1)
 
 
 def not_overspent(found: Evidence, lab: CrashLab) -> Iterator[str]:
     """7: budget and bottles."""
-    if len(found.experiments) > lab.setting.experiments:
-        yield f"{len(found.experiments)} experiments, the budget is {lab.setting.experiments}"
+    for campaign, wanted in lab.wanted.items():
+        if len(found.numbers(campaign)) > wanted:
+            yield f"{campaign}: {len(found.numbers(campaign))} experiments, the budget is {wanted}"
     bottles = Counter((lot.component, lot.supplier_lot) for lot in found.lots.values())
     yield from (f"bottle {bottle} is on record {n} times" for bottle, n in bottles.items() if n > 1)
     used: Counter[str] = Counter()

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from instruments.crashpoint import VARIABLE
 from instruments.sim.control import SimulatorControl, running
-from labctl import asking, wiring
+from labctl import campaigning, wiring
 from labctl.initialise import initialise
 from labctl.locks import ServerLock
 from tests import postgres
 from tests.acceptance.lab import LABCTL, LabFolder
 from tests.crash.cable import Cable
+from tests.crash.people import set_right
 
 MAIN, FAR = "main", "far"  #: hosts
 FAR_CABLES = ("thermostat-1", "analyser-1")  #: instruments of host far, where the lab is one site
@@ -48,8 +49,7 @@ valid_from = 2026-01-01
 valid_to = 2099-12-31
 u_relative = 0.004
 """
-TECHNICIAN = "Ada"
-DOUBT = {"question": "in_doubt"}
+UNFINISHED = {"created", "running", "paused"}
 FINISH_S = 90.0  #: wall seconds in which a worker that nobody disturbs must bring the campaign to its end
 
 
@@ -68,6 +68,7 @@ class Setting:
     timeout: str = "0.25 s"  #: how long a machine may take to answer
     kind: str = "electrolyte"  #: of lab
     far: str = ""  #: what a second host drives: "cables" of the same site, or a "site" of its own
+    others: int = 0  #: experiments of a second campaign, which people may end; none where 0
 
 
 @dataclass
@@ -96,6 +97,8 @@ class CrashLab:
             made.simulator.faults(rates=dict(setting.rates))
         if setting.far:
             made.lay_cable()
+        if setting.others:
+            made.launch_both()
         return made
 
     @property
@@ -124,6 +127,24 @@ class CrashLab:
             (state / name).symlink_to(self.folder / ".labctl" / name)
         text = (self.folder / "labctl.toml").read_text()
         (self.far_folder / "labctl.toml").write_text(text.replace(f":{self.server.port}/", f":{self.cable.port}/"))
+
+    def launch_both(self) -> None:
+        """Two campaigns on record, C-0001 and C-0002; the second from a file that asks for as many as the setting says."""
+        second = self.files.campaign.replace(".toml", "-2.toml")
+        (self.folder / second).write_text((self.folder / self.files.campaign).read_text())
+        self.files.edit(second, {"experiments": str(self.setting.others), "seed": "2"})
+        lab = wiring.open_lab(self.folder)
+        try:
+            for name in (self.files.campaign, second):
+                campaigning.create_or_find(lab, self.folder / name)
+        finally:
+            lab.store.close()
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """How many experiments each campaign is to make."""
+        second = {"C-0002": self.setting.others} if self.setting.others else {}
+        return {"C-0001": self.setting.experiments, **second}
 
     # -- machines -------------------------------------------------------------------------
 
@@ -170,6 +191,14 @@ class CrashLab:
                 self.start(host=host)
         return self.workers[MAIN]
 
+    def type(self, *words: str) -> BaseProcess:
+        """Somebody at another terminal."""
+        process = warm().Process(
+            target=work, args=(str(self.folder), [*words, "--lab", str(self.folder)], "", 100, "people.out")
+        )
+        process.start()
+        return process
+
     def kill(self, *hosts: str) -> None:
         """SIGKILL to the workers of these hosts, of all where none is named."""
         for host in hosts or self.hosts:
@@ -191,6 +220,8 @@ class CrashLab:
             return ["worker", "run", "--host", FAR, "--lab", str(self.far_folder)]
         if self.setting.far and self.state() != "none":  # it may end any moment, by the far host: begin no other
             return ["campaign", "resume", "C-0001", "--lab", str(self.folder), "--quiet"]
+        if self.setting.others and self.state() not in UNFINISHED:
+            return ["campaign", "resume", "C-0002", "--lab", str(self.folder), "--quiet"]
         return ["campaign", "run", str(self.folder / self.files.campaign), "--lab", str(self.folder), "--quiet"]
 
     def command(self, *prefix: str) -> subprocess.Popen[bytes]:
@@ -204,45 +235,36 @@ class CrashLab:
     def finish(self) -> str:
         """Let undisturbed workers bring the campaign to its end; what is wrong, or nothing."""
         for _ in range(4):
+            set_right(self)
             if self.over():
                 break
             process = self.attend()
             process.join(FINISH_S)
             if process.exitcode is None:
                 self.kill()
-                return f"the campaign did not end within {FINISH_S:g} s: {self.said()[-300:]}"
+                return f"the campaigns did not end within {FINISH_S:g} s: {self.said()[-300:]}"
             self.exits.append(process.exitcode)
-            self.answer()
         self.kill()
         said = f"after workers that ended with {self.exits}: {self.said()[-300:]}"
-        return "" if self.over() else f"the campaign is {self.state()} {said}"
-
-    def answer(self) -> None:
-        """A technician looks what happened where neither record nor machine could tell, and says so."""
-        from materials_db import records as db
-
-        lab = wiring.open_lab(self.folder)
-        try:
-            with lab.store.transaction() as tx:
-                asked = [(task.id, tx.get(db.Job, task.job_id)) for task in tx.find(db.Task, **DOUBT, state="open")]
-            for id, job in asked:
-                happened = (job.tray or job.id) in self.simulator.acts()
-                asking.respond(lab, id, done=True, by=TECHNICIAN, happened=happened)
-        finally:
-            lab.store.close()
+        return "" if self.over() else f"campaigns are {self.campaigns()} {said}"
 
     def over(self) -> bool:
-        """Whether the campaign has ended; once more, and the same command would begin another."""
-        return self.state() not in ("none", "created", "running", "paused")
+        """Whether all campaigns have ended; once more, and the same command would begin another."""
+        known = set(self.campaigns().values())
+        return bool(known) and not known & UNFINISHED
 
     def state(self) -> str:
-        """The campaign's state; "none" when there is none."""
+        """The first campaign's state; "none" when there is none."""
+        return self.campaigns().get("C-0001", "none")
+
+    def campaigns(self) -> dict[str, str]:
+        """State of each campaign by its id."""
         from materials_db import records as db
 
         lab = wiring.open_lab(self.folder)
         try:
             with lab.store.transaction() as tx:
-                return next((c.state for c in tx.find(db.Campaign)), "none")
+                return {c.id: c.state for c in tx.find(db.Campaign)}
         finally:
             lab.store.close()
 
@@ -250,6 +272,12 @@ class CrashLab:
         """What its workers wrote on the terminal."""
         paths = [folder / "worker.out" for folder in (self.folder, self.far_folder)]
         return "".join(path.read_text(errors="replace") for path in paths if path.exists())
+
+    def broke_down(self) -> list[str]:
+        """Last lines of tracebacks that people saw at their terminals."""
+        path = self.folder / "people.out"
+        parts = path.read_text(errors="replace").split("Traceback (most recent call last)") if path.exists() else []
+        return [part.strip()[-400:] for part in parts[1:]]
 
     def close(self) -> None:
         """End workers, machines and cable; the database is dropped."""
@@ -301,13 +329,13 @@ def warm() -> ForkServerContext:
     return context
 
 
-def work(folder: str, words: list[str], order: str, epoch: int) -> None:
+def work(folder: str, words: list[str], order: str, epoch: int, said: str = "worker.out") -> None:
     """A command of labctl in this process."""
     from campaigns import loop
     from labctl.app import main
 
     os.setsid()
-    with (Path(folder) / "worker.out").open("ab") as out:
+    with (Path(folder) / said).open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
     os.environ[VARIABLE] = order

@@ -28,7 +28,8 @@ from tests.crash.cases import (
     run,
 )
 from tests.crash.checker import gather, violations
-from tests.crash.lab import TECHNICIAN, CrashLab, Setting
+from tests.crash.lab import CrashLab, Setting
+from tests.crash.people import TECHNICIAN, Typed
 from tests.crash.points import crashpoints
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("crash")]
@@ -129,6 +130,25 @@ def test_killed_after_a_machine_refused_the_start(tmp_path: Path) -> None:
 )
 def test_struck_at_any_moment(tmp_path: Path, blows: tuple[Blow, ...]) -> None:
     outcome = run(Case(Setting(experiments=6, in_flight=1), blows), tmp_path / "lab")
+    assert (outcome.broken, outcome.doubts) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("campaign", "abort", "C-0002"),
+        ("campaign", "pause", "C-0001"),
+        ("stop", "--all"),
+        ("instrument", "hold", "doser-1", "--reason", "looked at"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("dies_after", [None, 0.3])
+def test_people_end_pause_stop_and_hold_while_workers_die(
+    tmp_path: Path, words: tuple[str, ...], dies_after: float | None
+) -> None:
+    blows = (Typed(0.8, words, dies_after), Moment(0.7))
+    outcome = run(Case(Setting(experiments=5, others=5), blows), tmp_path / "lab")
     assert (outcome.broken, outcome.doubts) == ([], 0)
 
 
