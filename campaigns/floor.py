@@ -52,6 +52,9 @@ class Performer(Protocol):
     async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
         """Submit (idempotent), wait, fetch. Expected faults are values."""
 
+    async def status(self, job_id: str) -> JobStatus:
+        """Where a job stands; begins nothing."""
+
     async def release(self, job_id: str) -> None: ...
 
     async def health(self) -> Health: ...
@@ -396,7 +399,16 @@ class Floor:
     async def _tray_act(self, tray: str, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """One act on all samples of a tray, the same after a restart."""
         request, jobs = await self.transact(tray_results.of_tray, tray)
+        told = await self.transact(tray_results.told, tray)
+        if told is not None and not await self._begun(tray, instrument):
+            return told, None
         return await self._act(request, instrument, fence, jobs)
+
+    async def _begun(self, tray: str, instrument: str) -> bool:
+        """Whether an act has begun, as its machine knows; asked until that can say."""
+        while (status := await self.hosts[instrument].status(tray)).state is JobState.INTENT:
+            await asyncio.sleep(self.patience_s)
+        return status.state not in (JobState.NEVER_SEEN, JobState.NOT_STARTED)
 
     def _finish_member(
         self, tx: Transaction, job: db.Job, tray: str, instrument: str, status: JobStatus, result: JobResult | None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from campaigns.results import ACTOR, FINAL, begin, job_and_step, wanted
 from campaigns.trays import set_points
-from instruments.contract import JobRequest, SampleAt
+from instruments.contract import Fault, JobRequest, JobState, JobStatus, SampleAt
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -75,6 +75,18 @@ def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:
     samples = tuple(SampleAt(sample_id=job.sample_id, position=str(i)) for i, job in enumerate(jobs, 1))
     request = JobRequest(job_id=tray, capability=first.capability, params=first.params, samples=samples)
     return request, [job.id for job in jobs]
+
+
+def told(tx: Transaction, tray: str) -> JobStatus | None:
+    """What samples of a tray were told of an act that had not begun: the others are told the same. None before that.
+
+    Those who were told may be on their way to another tray, so the act must not begin any more.
+    """
+    ended = next((job for job in tx.find(db.Job, tray=tray) if job.state in FINAL), None)
+    if ended is None:
+        return None
+    state = JobState.ABORTED if ended.state == "aborted" else JobState.NOT_STARTED
+    return JobStatus(job_id=tray, state=state, fault=Fault(ended.fault) if ended.fault else None, message=ended.message)
 
 
 def to_come(tx: Transaction, capabilities: Sequence[str]) -> dict[tuple[str, str], set[str]]:

@@ -158,6 +158,9 @@ class Far:
     async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
         raise AssertionError("jobs of another host are asked of that host")
 
+    async def status(self, job_id: str) -> JobStatus:
+        raise AssertionError("jobs of another host are known to that host")
+
     async def release(self, job_id: str) -> None:
         raise AssertionError("jobs of another host are released by that host")
 

@@ -293,6 +293,69 @@ def test_a_tray_whose_samples_were_called_off_leaves_its_furnace_to_others() -> 
     at_work(story, "alloy")
 
 
+@pytest.mark.parametrize("tells", ["the journal", "nobody"])
+def test_a_tray_that_never_began_is_not_begun_after_a_crash_between_the_outcomes_of_its_samples(tells: str) -> None:
+    """One sample is on its way to another tray when the worker dies before the other was told."""
+
+    async def story(floor: Floor) -> None:
+        treated = first_tray_lost(floor)
+        silenced = die_after_the_first_outcome(floor)
+        id = await floor.launch(ALLOY, budget={"experiments": 2}, **TWO)
+        await floor.until(lambda: floor.find(db.Job, step="dissolve", state="failed"), every_s=600)
+        assert len(silenced) == 1
+        await floor.engine.close()
+        if tells == "nobody":  # the act was not even on its way, as where a silent machine was given up
+            for name in FURNACES:
+                floor.lab.hosts[name].journal.db.execute("DELETE FROM job WHERE id = ?", [silenced[0]])
+        floor.bench = await floor.lab.bench()
+        floor.engine = InlineEngine(workflows(floor.bench), floor.lab.store, floor.lab.record)
+        await floor.engine.open()
+        await floor.until(every_s=600)
+        assert (floor.campaign(id).state, floor.states()) == ("done", ["done", "done"])
+        assert sorted(treated) == ["S-00001", "S-00002"]
+        assert len(floor.find(db.Job, step="dissolve", state="failed")) == 2
+
+    at_work(story, "alloy")
+
+
+def first_tray_lost(floor: Floor) -> list[str]:
+    """The first start of a tray never reaches its furnace; the samples that were treated later."""
+    treated: list[str] = []
+    lost: list[str] = []
+
+    def wrap(start: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(request: Any, params: Any) -> Any:
+            if request.job_id == "Y-00001" and not lost:
+                lost.append(request.job_id)
+                raise LinkLost("cut")
+            if request.capability == "solution_treat":
+                treated.extend(sample.sample_id for sample in request.samples)
+            return await start(request, params)
+
+        return call
+
+    for name in FURNACES:
+        driver: Any = floor.lab.hosts[name].driver
+        driver.start = wrap(driver.start)
+    return treated
+
+
+def die_after_the_first_outcome(floor: Floor) -> list[str]:
+    """Of the samples of the first tray only one gets its outcome on record; the tray, once the others wait."""
+    waits: list[str] = []
+    inside: Any = floor.bench.floor
+    usual = inside._with_tray
+
+    async def with_tray(job: db.Job, tray: str, instrument: str, fence: int) -> Any:
+        if tray == "Y-00001" and job.id.startswith("E-00002"):
+            waits.append(tray)
+            await asyncio.Event().wait()
+        return await usual(job, tray, instrument, fence)
+
+    inside._with_tray = with_tray
+    return waits
+
+
 def test_samples_that_are_begun_still_come_to_a_furnace_that_drains() -> None:
     async def story(floor: Floor) -> None:
         id = await floor.launch(ALLOY, budget={"experiments": 2}, **TWO)
