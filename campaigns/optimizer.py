@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from campaigns.candidate import Candidate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from campaigns.space import Space
+
+    Array = np.ndarray[Any, Any]
 
 Goal = Literal["best", "many", "target", "map"]
 Direction = Literal["maximize", "minimize"]
@@ -84,6 +88,23 @@ class Objective:
     def sign(self) -> float:
         """1 where larger values are wanted, -1 where smaller ones are."""
         return -1.0 if self.direction == "minimize" else 1.0
+
+    @property
+    def aim(self) -> tuple[float, float]:
+        """With the goal "target": the smallest and the largest value that will do."""
+        if self.band is not None:
+            return self.band
+        assert self.target is not None, "the goal 'target' states a target or a band"
+        return self.target, self.target
+
+    def worth(self, values: Any) -> Any:
+        """How good values are, larger is better: by direction, or minus the distance to the target."""
+        import numpy as np
+
+        if self.goal != "target":
+            return self.sign * values
+        low, high = self.aim
+        return -np.maximum(np.maximum(low - values, values - high), 0.0)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -242,6 +263,21 @@ class Foresees(Protocol):
     """An optimizer that can say what may still be gained."""
 
     def outlook(self, space: Space, objective: Objective, history: Sequence[Observation], seed: int) -> Outlook: ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """An optimizer that can say what it expects of candidates."""
+
+    def predicted(
+        self,
+        space: Space,
+        objective: Objective,
+        history: Sequence[Observation],
+        candidates: Sequence[Candidate],
+        seed: int,
+    ) -> Array:
+        """The deciding property of each candidate, its unit. Needs at least two measured experiments."""
 
 
 class Explains(Foresees, Protocol):

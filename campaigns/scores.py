@@ -1,4 +1,4 @@
-"""What replayed campaigns are compared by: how soon they found the best that is in the data, and how much of it."""
+"""What replayed campaigns are compared by: how soon they found what was wanted of the data, and how much of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from campaigns.optimizer import Objective
+from campaigns.optimizer import Objective, Predicts
 from campaigns.replay import Known, Run
 
 if TYPE_CHECKING:
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 MOST_OF_IT = 0.9  #: share of the volume that the data's own front dominates, until which experiments are counted
 TOP, BEST_FEW = 0.05, 0.01  #: shares of the candidates that count as good, and as the very best
+FEWEST = 2  #: values from which a model is made
+LOOKS = 5  #: evenly spread over a map's experiments, at which its error is taken
 ENOUGH = 10  #: good candidates after which acceleration against random is taken
 
 
 def scored_by(objective: Objective) -> str:
-    """By what replays are compared: "top" candidates of one merit, or the "hypervolume" of a front."""
-    return "hypervolume" if objective.others and objective.combine == "pareto" else "top"
+    """By what replays are compared.
+
+    "top" candidates of one merit, the "hypervolume" of a front, the "distance" to a target, or the "map error".
+    """
+    if objective.others:
+        return "hypervolume" if objective.combine == "pareto" else "top"
+    return {"target": "distance", "map": "map error"}.get(objective.goal, "top")
 
 
 def oriented(known: Known) -> Array:
@@ -48,15 +55,7 @@ def merit(known: Known) -> Array:
     import numpy as np
 
     o, values = known.objective, known.values
-    if o.others:
-        good = weighted_sum(known)
-    elif o.goal == "target":
-        low, high = o.band or (o.target, o.target)
-        assert low is not None
-        assert high is not None
-        good = -np.maximum(0.0, np.maximum(low - values, values - high))
-    else:
-        good = values if o.direction == "maximize" else -values
+    good = weighted_sum(known) if o.others else o.worth(values)
     return np.where(~np.isnan(good) & within_limits(known), good, -np.inf)
 
 
@@ -170,15 +169,17 @@ def censored_median(values: Sequence[int | None], budget: int) -> float | None:
     return None if found > budget else float(found)
 
 
-def figures(known: Known, runs: Sequence[Run], budget: int) -> dict[str, Any]:
-    """What one method reached, over its seeds."""
-    return {
-        "scored_by": scored_by(known.objective),
-        "seeds": len(runs),
-        "budget": budget,
-        **(volumes(known, runs, budget) if scored_by(known.objective) == "hypervolume" else tops(known, runs, budget)),
-        "cpu_ms": cpu_ms(runs),
-    }
+def figures(known: Known, runs: Sequence[Run], budget: int, model: Predicts) -> dict[str, Any]:
+    """What one method reached, over its seeds.
+
+    Parameters
+    ----------
+    model
+        What a map is drawn with from the method's experiments.
+    """
+    by = scored_by(known.objective)
+    found = map_errors(known, runs, budget, model) if by == "map error" else COUNTED[by](known, runs, budget)
+    return {"scored_by": by, "seeds": len(runs), "budget": budget, **found, "cpu_ms": cpu_ms(runs)}
 
 
 def cpu_ms(runs: Sequence[Run]) -> float | None:
@@ -239,3 +240,69 @@ def tops(known: Known, runs: Sequence[Run], budget: int) -> dict[str, Any]:
 def standard_error(values: Array) -> float | None:
     """Of the mean; None for a single value."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+# -- a target ---------------------------------------------------------------------------------
+
+
+def distances(known: Known, runs: Sequence[Run], budget: int) -> dict[str, Any]:
+    """How soon the target was hit, and how near to it the runs came.
+
+    A hit is a candidate inside the band; where none is, or the target is a value, one that nothing in the data is
+    nearer than. What failed or breaks a limit counts as the farthest that counts.
+    """
+    import numpy as np
+
+    good = merit(known)
+    away = -np.maximum(good, good[good > -np.inf].min())
+    hits = [evaluations_until(run, good == good.max()) for run in runs]
+    curves = np.array([smallest_so_far(away[list(run.picks)], budget) for run in runs])
+    return {
+        "until_hit": censored_median(hits, budget),
+        "hit": float(np.mean([h is not None for h in hits])),
+        "distance": float(curves[:, -1].mean()),
+        "distance_se": standard_error(curves[:, -1]),
+        "distance_possible": float(away.min()),
+        **way(curves),
+    }
+
+
+def smallest_so_far(away: Array, budget: int) -> Array:
+    """Smallest distance after each evaluation; it stays where a run ended early."""
+    import numpy as np
+
+    found = np.minimum.accumulate(away)
+    return np.concatenate([found, np.full(budget - len(found), found[-1])])
+
+
+# -- a map ------------------------------------------------------------------------------------
+
+
+def map_errors(known: Known, runs: Sequence[Run], budget: int, model: Predicts) -> dict[str, Any]:
+    """How wrong the map is that a model draws from the experiments, over all candidates: root mean square error."""
+    import numpy as np
+
+    at = sorted({math.ceil(budget * i / LOOKS) for i in range(1, LOOKS + 1)})
+    curves = np.array([[map_error(known, run.picks[:n], model, run.seed) for n in at] for run in runs])
+    return {
+        "error": float(curves[:, -1].mean()),
+        "error_se": standard_error(curves[:, -1]),
+        "sd_of_values": float(known.values[merit(known) > -np.inf].std()),
+        "at": at,
+        **way(curves),
+    }
+
+
+def map_error(known: Known, picks: Sequence[int], model: Predicts, seed: int) -> float:
+    """Over all candidates with a value that keep the limits; with too little known for a model, that of the mean."""
+    import numpy as np
+
+    rows = np.flatnonzero(merit(known) > -np.inf)
+    wanted, told = known.values[rows], [known.observation(i, row) for i, row in enumerate(picks, start=1)]
+    if sum(o.value is not None for o in told) < FEWEST:
+        return float(wanted.std())
+    guess = model.predicted(known.space, known.objective, told, [known.pool[int(row)] for row in rows], seed)
+    return float(np.sqrt(np.mean((guess - wanted) ** 2)))
+
+
+COUNTED = {"top": tops, "hypervolume": volumes, "distance": distances}

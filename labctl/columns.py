@@ -181,6 +181,7 @@ REPLAYS = [
     Column("seeds", "seeds", right=True, rank=4),
     Column("budget", "budget", right=True, rank=5),
 ]
+MANY_REPLAYS = [c for c in REPLAYS if c.key not in ("until_top_1pct", "until_best", "found_best", "found_best_se")]
 FRONT_REPLAYS = [
     Column("method", "method", rank=0),
     Column("volume", "volume", figures(3), right=True, rank=0),
@@ -188,6 +189,28 @@ FRONT_REPLAYS = [
     Column("until_90pct", "to 90 %", right=True, rank=0),
     *REPLAYS[-3:],
 ]
+TARGET_REPLAYS = [
+    Column("method", "method", rank=0),
+    Column("until_hit", "to hit", right=True, rank=0),
+    Column("hit", "hit", figures(2), right=True, rank=1),
+    Column("distance", "distance", figures(3), right=True, rank=0),
+    Column("distance_se", "+-", figures(1), right=True, rank=1),
+    *REPLAYS[-3:],
+]
+MAP_REPLAYS = [
+    Column("method", "method", rank=0),
+    Column("error", "error", figures(3), right=True, rank=0),
+    Column("error_se", "+-", figures(1), right=True, rank=1),
+    *REPLAYS[-3:],
+]
+
+
+def replay_columns(data: Row) -> list[Column]:
+    """Columns for a replay, by what is counted."""
+    by = {"hypervolume": FRONT_REPLAYS, "distance": TARGET_REPLAYS, "map error": MAP_REPLAYS}
+    return by.get(data["scored_by"], MANY_REPLAYS if data["goal"] == "many" else REPLAYS)
+
+
 TRACED = (
     "sample_id", "id", "quantity", "value", "u", "unit", "n", "quality", "method", "taken_at", "origin", "job_id", "run",
     "instrument", "calibration_id", "uncalibrated_reason", "raw_file_id", "no_raw_reason", "lots", "recipe", "candidate", "campaign",

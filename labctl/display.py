@@ -24,11 +24,25 @@ WHAT_FRONTS_SAY = (
     "volume   hypervolume of the front found, as a share of the data's own: mean over seeds, standard error",
     "to 90 %  median experiments until 90 % of it",
 )
+WHAT_TARGETS_SAY = (
+    "to hit    median experiments until one inside the band; without a band, or with nothing inside, the nearest there is",
+    "hit       share of the runs that got there",
+    "distance  smallest distance to what is wanted: mean over seeds, standard error",
+)
+WHAT_MAPS_SAY = (
+    "error  of the prediction over all rows, root mean square: mean over seeds, standard error",
+    "       each with its own model; random rows with the model of the default optimizer",
+)
 WHAT_REPLAYS_SAY = (
     "top 5 %     share of the attainable best 5 % found: mean over seeds, standard error",
     "to top 1 %  median experiments until one of the best 1 %; to best: until the best",
     "x faster    random picks would need so many times more for as many good ones",
 )
+WHAT_IS_COUNTED = {
+    "hypervolume": (WHAT_FRONTS_SAY, "share of the volume"),
+    "distance": (WHAT_TARGETS_SAY, "smallest distance"),
+    "map error": (WHAT_MAPS_SAY, "error of the map"),
+}
 
 
 def say(text: str = "", out: TextIO | None = None) -> None:
@@ -274,21 +288,20 @@ def censored(row: Row) -> Row:
     return {**row, **shown}
 
 
-def show_replay(rows: Sequence[Row], heading: str) -> None:
+def show_replay(rows: Sequence[Row], heading: str, about: Row) -> None:
     """What the columns mean, and the way there as a plot; nothing in a pipe."""
     if not sys.stdout.isatty():
         return
     from labctl.report.terminal import curves
 
-    of_front = rows[0]["scored_by"] == "hypervolume"
-    for text in (heading, *(WHAT_FRONTS_SAY if of_front else WHAT_REPLAYS_SAY)):
+    words, label = WHAT_IS_COUNTED.get(rows[0]["scored_by"], (WHAT_REPLAYS_SAY, "top 5 % found"))
+    if about["goal"] == "many":
+        words = (WHAT_REPLAYS_SAY[0], WHAT_REPLAYS_SAY[-1])
+    for text in (heading, *words):
         say(text)
     series = {row["method"]: row["curve"] for row in rows}
     say()
-    width = plot_width()
-    print(
-        curves(series, "share of the volume" if of_front else "top 5 % found", "experiments", width=width, color=True)
-    )
+    print(curves(series, label, "experiments", at=rows[0].get("at"), width=plot_width(), color=True))
 
 
 def show_quality(quality: Quality | None, unit: str, left: Outlook | None = None) -> None:

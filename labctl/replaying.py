@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.dataset import Wanted, outside, read_dataset
+from campaigns.optimizer import Objective, Predicts
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
 from campaigns.replay import STEPS, Known, Run, first_rows, known_of, replay
@@ -29,6 +30,11 @@ FEWEST = 3  #: values among them without which it says nothing
 FIGURES = (".png", ".svg", ".pdf")
 PEERS: dict[str, Callable[[], Optimizer]] = {"random": wiring.random_search, "plain": wiring.plain_library}
 OURS = "labctl"
+COUNTED = {
+    "target": "the number of experiments to the first hit, and the smallest distance to what is wanted",
+    "map": "the error of the prediction over all rows; that of a method without a model is of the default's",
+    "many": "the share of the good rows found, the best 5 % of all",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +76,24 @@ def replay_table(
     plan, known = read_known(table, campaign)
     say(known.notes)
     rows = replay_all(plan, known, asked)
-    wanted = " and ".join(f"{o.direction} {o.quantity}" for o in known.objective.all)
-    heading = f"{table.name}: {len(known)} candidates, {wanted}"
+    heading = f"{table.name}: {len(known)} candidates, {wish(known.objective)}"
     if asked.figure is not None:
         from labctl.report.figures import found_curves
 
         found_curves(rows, heading).savefig(asked.figure, dpi=150)
     model = quality_of(plan, known, asked.seeds.start) if quality else None
     return Replayed(rows=rows, about=about(known, table, asked), heading=heading, quality=model)
+
+
+def wish(objective: Objective) -> str:
+    """What is wanted, in words."""
+    low, high = objective.aim if objective.goal == "target" else (0.0, 0.0)
+    single = {
+        "target": f"{objective.quantity} " + (f"near {low:g}" if low == high else f"between {low:g} and {high:g}"),
+        "map": f"map {objective.quantity}",
+        "many": f"{objective.direction} {objective.quantity}, many good ones",
+    }
+    return single.get(objective.goal) or " and ".join(f"{o.direction} {o.quantity}" for o in objective.all)
 
 
 def check_asked(asked: Asked) -> None:
@@ -126,6 +142,8 @@ def notes(known: Known, plan: Plan) -> Iterator[str]:
         yield "rows are used as they were made: the campaign's grid is left aside"
     if plan.objective.others:
         yield f"several objectives: scored by {in_words(known)}"
+    elif plan.objective.goal in COUNTED:
+        yield f'goal "{plan.objective.goal}": counted is {COUNTED[plan.objective.goal]}'
 
 
 def in_words(known: Known) -> str:
@@ -167,9 +185,14 @@ def replay_all(plan: Plan, known: Known, asked: Asked) -> list[Row]:
     rows = []
     for name, make in methods.items():
         runs = [last(progress(name, asked, seed, one(known, make(), asked, seed))) for seed in asked.seeds]
-        found = figures(known, runs, min(asked.budget, len(known)))
+        found = figures(known, runs, min(asked.budget, len(known)), mapper(plan, make()))
         rows.append({"method": name, "name": make().name, **found, "runs": [as_row(known, r) for r in runs]})
     return rows
+
+
+def mapper(plan: Plan, optimizer: Optimizer) -> Predicts:
+    """What draws the map from a method's experiments: its own model, else the default optimizer's."""
+    return optimizer if isinstance(optimizer, Predicts) else wiring.bayesian(plan)
 
 
 def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator[Run]:
@@ -236,7 +259,9 @@ def about(known: Known, table: Path, asked: Asked) -> Row:
         "candidates": len(known),
         "quantity": known.objective.quantity,
         "unit": known.objective.unit,
-        "direction": known.objective.direction,
+        "direction": known.objective.direction if known.objective.goal in ("best", "many") else None,
+        "goal": known.objective.goal,
+        **aim(known.objective),
         **several(known),
         "start": "designed" if asked.designed else "random",
         "initial": None if asked.designed else asked.initial,
@@ -245,10 +270,17 @@ def about(known: Known, table: Path, asked: Asked) -> Row:
     }
 
 
+def aim(objective: Objective) -> Row:
+    """What is to be hit, if anything is."""
+    if objective.goal != "target":
+        return {}
+    return {"target": objective.target} if objective.band is None else {"band": list(objective.band)}
+
+
 def several(known: Known) -> Row:
     """The same of several objectives: all of them, and by what they are scored."""
     if not known.objective.others:
-        return {"scored_by": "top"}
+        return {"scored_by": scored_by(known.objective)}
     objectives = [{"quantity": o.quantity, "unit": o.unit, "direction": o.direction} for o in known.objective.all]
     if scored_by(known.objective) == "top":
         weights = {o.quantity: o.weight for o in known.objective.all}

@@ -173,6 +173,20 @@ class BayesianOptimizer:
         with one_thread():
             return outlook(self._knowledge(space, objective, history, seed))
 
+    def predicted(
+        self,
+        space: Space,
+        objective: Objective,
+        history: Sequence[Observation],
+        candidates: Sequence[Candidate],
+        seed: int,
+    ) -> Any:
+        """The deciding property of each candidate, its unit. Needs at least two measured experiments."""
+        with one_thread():
+            known = self._knowledge(space, objective, history, seed)
+            grid = known.study.grid
+            return objective.sign * known.model.predict(grid.raw(grid.table(candidates)))
+
     def explain(
         self,
         space: Space,

@@ -11,7 +11,7 @@ from campaigns.candidate import Candidate
 from campaigns.observations import Closed
 from campaigns.optimizer import Measured, Prices, Proposal
 from campaigns.optimizers.grid import generator
-from campaigns.optimizers.knowledge import Knowledge, band
+from campaigns.optimizers.knowledge import Knowledge
 from campaigns.optimizers.library import Doubt, NearBand, OverCandidates, Score, UpperBound
 from campaigns.optimizers.study import Search
 from campaigns.pareto import expected_gain_1d, expected_volume, reference_point
@@ -145,7 +145,7 @@ class Decision:
         if objective.goal == "map":
             return Doubt(search, adjust), "least known"
         if objective.goal == "target":
-            low, high = band(objective)
+            low, high = objective.aim
             turned = (low, high) if objective.sign > 0 else (-high, -low)
             return NearBand(turned, self.kappa, search, adjust), "nearest to target"
         return UpperBound(self.kappa, search, adjust), "upper confidence bound"

@@ -116,11 +116,8 @@ class Knowledge:
     @cached_property
     def worth(self) -> Array:
         """How good each row's value is, larger the better: by direction, or by nearness to the target; NaN without one."""
-        values, o = self.known.values(self.quantity), self.objective
-        if o.goal != "target":
-            return o.sign * values
-        low, high = band(o)
-        return -np.maximum(np.maximum(low - values, values - high), 0.0)
+        worth: Array = self.objective.worth(self.known.values(self.quantity))
+        return worth
 
     @cached_property
     def ranked(self) -> Array:
@@ -160,11 +157,3 @@ class Knowledge:
         raw = self.known.made(kept if len(kept) else whole)
         means = np.column_stack([self.models[o.quantity].predict(raw) for o in self.objective.all])
         return means, on_front(means)
-
-
-def band(objective: Objective) -> tuple[float, float]:
-    """The values that will do."""
-    if objective.band is not None:
-        return objective.band
-    assert objective.target is not None, "the goal 'target' states a target or a band"
-    return objective.target, objective.target

@@ -2,7 +2,8 @@
 
 A box of numbers, five random points, then `suggest`; the listed candidate nearest to what it
 suggests is taken. Of a composition the box has all fractions but the last, which the others
-decide.
+decide. It is told the same wish as all others, as far as it can be: what it maximises is minus
+the distance to a target, limits are its constraints, and for a map the doubt alone counts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 FIRST = 5  #: random points before the model decides: the library's own `init_points`
+ONLY_DOUBT = 1e3  #: kappa of a map, beside which no prediction counts
 
 
 class PlainLibrary:
@@ -53,24 +55,71 @@ class PlainLibrary:
         found: list[Proposal] = []
         with quiet():
             library = self._library(box, objective, known, (seed, len(known), len(pending)))
+            aimless = library.is_constrained and library.max is None  # nothing kept the limits yet
             for _ in range(min(n, int(free.sum()))):
-                asked = library.random_sample(1)[0] if len(known) + len(found) < FIRST else library.suggest()
+                early = len(known) + len(found) < FIRST
+                asked = library.random_sample(1)[0] if early or aimless else library.suggest()
                 row = box.nearest(asked, free)
                 free[row] = False
                 found.append(Proposal(candidate=space.pool[row], reason="nearest to what the library suggests"))
         return found
 
+    def predicted(
+        self,
+        space: Space,
+        objective: Objective,
+        history: Sequence[Observation],
+        candidates: Sequence[Candidate],
+        seed: int,
+    ) -> Array:
+        """What the library's own process expects of each candidate: of a target, minus the distance to it."""
+        assert space.pool is not None
+        box = Box(space.pool)
+        known = sorted(history, key=lambda o: o.number)
+        with quiet():
+            library = self._library(box, objective, known, (seed, len(known), 0))
+            process, told = library._gp, library.space
+            process.fit(told.params, told.target)
+            means: Array = process.predict([told.params_to_array(box.point(c)) for c in candidates])
+        return objective.sign * means
+
     def _library(self, box: Box, objective: Objective, known: Sequence[Observation], seed: Sequence[int]) -> Any:
         """The library with all that is known."""
+        import numpy as np
         from bayes_opt import BayesianOptimization
 
         state = int(generator("plain", *seed).integers(2**31))
-        library = BayesianOptimization(None, box.bounds, random_state=state, verbose=0, allow_duplicate_points=True)
-        sign = 1.0 if objective.direction == "maximize" else -1.0
+        library = BayesianOptimization(
+            None, box.bounds, random_state=state, verbose=0, allow_duplicate_points=True, **wish(objective)
+        )
         for o in known:
-            if o.value is not None:
-                library.register(box.point(o.candidate), sign * o.value)
+            limited = [o.measured(limit.quantity, objective.quantity) for limit in objective.limits]
+            if o.value is None or (library.is_constrained and None in limited):
+                continue
+            values = [m.value for m in limited if m is not None]
+            kept = np.squeeze(values) if library.is_constrained else None  # the library takes a single one bare
+            library.register(box.point(o.candidate), float(objective.worth(o.value)), kept)
         return library
+
+
+def wish(objective: Objective) -> dict[str, Any]:
+    """How the library is told what is wanted beside a large value. Its constraints and its doubt do not go together."""
+    import numpy as np
+    from bayes_opt.acquisition import UpperConfidenceBound
+    from scipy.optimize import NonlinearConstraint
+
+    if objective.goal == "map":
+        return {"acquisition_function": UpperConfidenceBound(kappa=ONLY_DOUBT)}
+    if not objective.limits:
+        return {}
+    low = np.array([-np.inf if limit.low is None else limit.low for limit in objective.limits])
+    high = np.array([np.inf if limit.high is None else limit.high for limit in objective.limits])
+    return {"constraint": NonlinearConstraint(unasked, low, np.maximum(high, np.nextafter(low, np.inf)))}
+
+
+def unasked(*_: Any) -> Any:
+    """The constraint's function: the library is told values, and never asks."""
+    raise AssertionError("the library was to be told, not to measure")
 
 
 class Box:

@@ -79,7 +79,7 @@ def replay(
 ) -> None:
     """Say how fast this optimizer would have found the best in data that you already have."""
     from labctl import replaying
-    from labctl.columns import FRONT_REPLAYS, REPLAYS
+    from labctl.columns import replay_columns
     from labctl.display import censored, show_quality, show_replay
     from labctl.emit import emit
 
@@ -96,10 +96,9 @@ def replay(
     people = output is Format.table
     rows = [censored(r) for r in done.rows] if people else done.rows
     about = {"data": done.about, **as_json(done.quality)}
-    columns = FRONT_REPLAYS if rows[0]["scored_by"] == "hypervolume" else REPLAYS
-    emit(rows, columns, output, kind="replay", id="method", about=about)
+    emit(rows, replay_columns(done.about), output, kind="replay", id="method", about=about)
     if people:
-        show_replay(done.rows, done.heading)
+        show_replay(done.rows, done.heading, done.about)
         show_quality(done.quality, done.about["unit"])
 
 

@@ -276,22 +276,30 @@ def time_line(data: ReportData) -> str | None:
     return unique_ids(svg(figure), "time")
 
 
+COUNTED = {
+    "top": "share of the attainable top 5 % found",
+    "hypervolume": "share of the front's hypervolume",
+    "distance": "smallest distance to what is wanted",
+    "map error": "root mean square error over all rows",
+}
+
+
 def found_curves(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Share of the top candidates, or of the front's volume, that each method has found, with a band of one standard error."""
+    """What each method has found after so many experiments, with a band of one standard error."""
     figure, axes = new_figure(7.0, 4.2)
     styles = zip((BLUE, ORANGE, GREEN, RED), ("-", "--", ":", "-."), strict=True)
     for row, (colour, style) in zip(rows, styles, strict=False):
-        numbers = range(1, len(row["curve"]) + 1)
+        numbers = row.get("at") or range(1, len(row["curve"]) + 1)
         axes.plot(numbers, row["curve"], color=colour, linestyle=style, linewidth=2, label=row["method"])
         low, high = (
             [v + sign * (e or 0.0) for v, e in zip(row["curve"], row["curve_se"], strict=True)] for sign in (-1, 1)
         )
         axes.fill_between(numbers, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("experiments")
-    of_front = rows[0]["scored_by"] == "hypervolume"
-    axes.set_ylabel("share of the front's hypervolume" if of_front else "share of the attainable top 5 % found")
+    axes.set_ylabel(COUNTED[rows[0]["scored_by"]])
     axes.set_title(title)
-    axes.legend(loc="upper left", frameon=False)
+    falling = rows[0]["scored_by"] in ("distance", "map error")
+    axes.legend(loc="upper right" if falling else "upper left", frameon=False)
     return figure
 
 

@@ -56,18 +56,19 @@ def curves(
     label: str,
     xlabel: str,
     *,
+    at: Sequence[int] | None = None,
     width: int = 76,
     height: int = 16,
     color: bool = False,
 ) -> str:
-    """Lines over 1, 2, 3, ..., each with its name and a sign of its own."""
+    """Lines over `at`, else over 1, 2, 3, ..., each with its name and a sign of its own."""
     import plotext
 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, height)
     for (name, values), sign in zip(series.items(), SIGNS * len(series), strict=False):
-        plotext.plot(list(range(1, len(values) + 1)), list(values), marker=sign, label=name)
+        plotext.plot(list(at or range(1, len(values) + 1)), list(values), marker=sign, label=name)
     plotext.xlabel(xlabel)
     plotext.title(label)
     drawn = str(plotext.build())

@@ -10,7 +10,7 @@ import pytest
 
 from campaigns.pareto import volume
 from campaigns.replay import Run
-from campaigns.scores import Front, figures, merit
+from campaigns.scores import Front, merit, volumes
 from labctl.columns import FRONT_REPLAYS
 from labctl.display import censored
 from labctl.replaying import Asked, Replayed, read_known, replay_table
@@ -81,7 +81,7 @@ def test_the_whole_table_dominates_all_of_the_volume_and_a_stated_reference_is_t
     _, known = read_known(table, campaign(table, "reference = 0"))
     front = Front.of(known)
     assert list(front.reference) == pytest.approx([0.0, -1.1])
-    found = figures(known, [Run(seed=0, picks=tuple(range(len(known))), cpu_s=())], len(known))
+    found = volumes(known, [Run(seed=0, picks=tuple(range(len(known))), cpu_s=())], len(known))
     assert found["volume"] == pytest.approx(1.0)
     values = front.values[:7]
     assert front.share_found(range(7), 7)[-1] == pytest.approx(volume(values, front.reference) / front.whole)
