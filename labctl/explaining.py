@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from campaigns.candidate import Candidate
 from campaigns.hindsight import when_proposed
 from campaigns.history import History, candidate_of
-from campaigns.optimizer import Explanation, Measured, Observation, Outlook
+from campaigns.optimizer import Explanation, Measured, Objective, Observation, Outlook
 from campaigns.plan import Plan
 from labctl import wiring
 from labctl.emit import value_and_u
@@ -200,7 +200,7 @@ def as_row(e: Explained) -> dict[str, Any]:
     from dataclasses import asdict
 
     about = {k: v for k, v in asdict(e.about).items() if k not in ("candidate", "nearest", "best_number", "slices")}
-    found = e.turned_out
+    found, is_map = e.turned_out, e.plan.objective.goal == "map"  # which has no best
     return {
         "subject": e.subject,
         "reason": e.reason,
@@ -212,7 +212,9 @@ def as_row(e: Explained) -> dict[str, Any]:
         "recorded": None if e.recorded is None else asdict(e.recorded),
         "promised": e.promised,
         "surprise": e.surprise,
-        "best_of": e.named(e.about.best_number),
+        "best": None if is_map else e.about.best,
+        "best_of": None if is_map else e.named(e.about.best_number),
+        **distances(e),
         "nearest": e.named(e.about.nearest.number if e.about.nearest else None),
         "nearest_value": e.about.nearest.value if e.about.nearest else None,
         "measured": found.value if found else None,
@@ -229,12 +231,7 @@ def in_words(e: Explained) -> list[str]:
     values = sum(o.value is not None for o in e.known)
     lines = [f"{e.subject}: {composition(about.candidate)}", f"why        {WHY.get(e.reason, e.reason)}"]
     lines.append(
-        f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {values} results"
-        + (
-            f"; the best known then was {about.best:.4g} {unit} ({e.named(about.best_number)})"
-            if about.best is not None
-            else ""
-        )
+        f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {values} results" + beside_best(e)
     )
     if e.plan.objective.goal in ("best", "many") and not e.plan.objective.others:
         lines.append(
@@ -259,6 +256,36 @@ def in_words(e: Explained) -> list[str]:
             "note       values were corrected since, or came late: what is shown is from what is known of that moment now"
         )
     return lines
+
+
+def beside_best(e: Explained) -> str:
+    """What was known to be best then: of a target the nearest to it, with its distance; a map has no best."""
+    objective, best, whose = e.plan.objective, e.about.best, e.named(e.about.best_number)
+    if best is None or objective.goal == "map":
+        return ""
+    if objective.goal != "target":
+        return f"; the best known then was {best:.4g} {objective.unit} ({whose})"
+    near = f"{best:.4g} {objective.unit} ({whose}), {away(objective, best)}"
+    return f", {away(objective, e.predicted.value)}; the nearest known then was {near}"
+
+
+def away(objective: Objective, value: float) -> str:
+    """How far a value is from what is to be hit."""
+    distance = -objective.worth(value)
+    if objective.band is not None and distance == 0:
+        return "inside the band"
+    return f"{distance:.2g} {objective.unit} from the {'target' if objective.band is None else 'band'}"
+
+
+def distances(e: Explained) -> dict[str, Any]:
+    """The same for programs; nothing without a target."""
+    objective, best = e.plan.objective, e.about.best
+    if objective.goal != "target":
+        return {}
+    return {
+        "distance": -float(objective.worth(e.predicted.value)),
+        "best_distance": None if best is None else -float(objective.worth(best)),
+    }
 
 
 def drawn(e: Explained) -> list[dict[str, Any]]:

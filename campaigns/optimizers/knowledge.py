@@ -141,8 +141,15 @@ class Knowledge:
         top = top if len(top) else self.ranked
         mean, sd = self.model.standardised(np.vstack([raw, self.known.made(top)]))
         n = len(raw)
-        at = int(np.argmax(mean[n:]))
+        at = int(np.argmax(self._worth_of(mean[n:])))
         return mean[:n], sd[:n], float(mean[n + at]), int(top[at])
+
+    def _worth_of(self, mean: Array) -> Array:
+        """How good standardised means are, larger the better: of a target, what lies nearest to it and not highest."""
+        if self.objective.goal != "target":
+            return mean
+        worth: Array = self.objective.worth(self.objective.sign * self.model.scale.back(mean))
+        return worth
 
     @property
     def whole(self) -> Array:

@@ -67,6 +67,41 @@ def test_a_row_is_explained_from_all_the_others_with_a_figure(table: Path) -> No
     assert (table / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
+AIMS = [
+    ('goal = "target"\ntarget = "91 MPa"', "row 7"),
+    ('goal = "target"\nband = ["86.5 MPa", "87.5 MPa"]', "row 5"),
+    ('goal = "target"\ntarget = "95 MPa"\ndirection = "minimize"', "row 1"),
+]
+
+
+@pytest.mark.parametrize(("aim", "nearest"), AIMS)
+def test_of_a_target_the_nearest_known_is_named_with_its_distance(table: Path, aim: str, nearest: str) -> None:
+    values = [95, 87.9, 99, 95.3, 87, 99.5, 91, 96]
+    rows = [f"{row.rpartition(',')[0]},{v}" for row, v in zip(TABLE[1:], values, strict=True)]
+    (table / "d.csv").write_text("\n".join([TABLE[0], *rows]))
+    (table / "c.toml").write_text(CAMPAIGN.replace('direction = "maximize"', aim))
+    out, _ = labctl("optimizer", "explain", "c.toml", "--history", "d.csv", "-o", "json")
+    (item,) = json.loads(out)["items"]
+    assert item["best_of"] == nearest
+    assert item["best_distance"] < 0.5
+    out, _ = labctl("optimizer", "explain", "c.toml", "--history", "d.csv")
+    (line,) = [line for line in out.splitlines() if line.startswith("predicted")]
+    assert f"({nearest}), " in line
+    assert line.count("band" if "band" in aim else "from the target") == 2
+
+
+@pytest.mark.parametrize(("wish", "best"), [('direction = "minimize"', "row 2"), ('goal = "map"', None)])
+def test_the_best_known_is_the_lowest_where_that_is_wanted_and_nothing_of_a_map(
+    table: Path, wish: str, best: str | None
+) -> None:
+    text = wish if best else f'{wish}\ndirection = "maximize"'
+    (table / "c.toml").write_text(CAMPAIGN.replace('direction = "maximize"', text))
+    out, _ = labctl("optimizer", "explain", "c.toml", "--history", "d.csv", "-o", "json")
+    assert json.loads(out)["items"][0]["best_of"] == best
+    out, _ = labctl("optimizer", "explain", "c.toml", "--history", "d.csv")
+    assert ("the best known then was" in out) == (best is not None)
+
+
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
