@@ -25,13 +25,23 @@ class FloatParameter:
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise SpaceError(f"{self.name}: step {self.step:g} must be above 0 and fit between min and max")
 
+    @property
+    def digits(self) -> int:
+        """Decimals that settings are rounded to: twelve, more where nine digits of a narrow range need them."""
+        return max(12, 9 - math.floor(math.log10(min(1.0, self.high - self.low))))
+
+    @property
+    def slack(self) -> float:
+        """By how much a setting may miss its place: a billionth of the range, never less than what a number can tell."""
+        return max(1e-9 * (self.high - self.low), 4 * math.ulp(max(abs(self.low), abs(self.high))))
+
     def at(self, share: float) -> float:
         """The setting at this share of the way from low to high, on its grid."""
-        value = self.low + share * (self.high - self.low)
+        value = float(self.low + share * (self.high - self.low))  # numpy rounds in its own way
         if self.step is None:
-            return round(value, 12)
+            return round(value, self.digits)
         most = math.floor((self.high - self.low) / self.step + 1e-9)
-        return round(self.low + self.step * min(most, round((value - self.low) / self.step)), 12)
+        return round(self.low + self.step * min(most, round((value - self.low) / self.step)), self.digits)
 
     def share(self, value: Setting) -> float:
         """Where a setting lies between low and high, 0 to 1."""
@@ -39,9 +49,9 @@ class FloatParameter:
 
     def problem(self, value: Setting) -> str | None:
         """Why the setting is not allowed."""
-        if isinstance(value, str) or not self.low - 1e-9 <= value <= self.high + 1e-9:
+        if isinstance(value, str) or not self.low - self.slack <= value <= self.high + self.slack:
             return f"{self.name} = {value} is outside {self.low:g} to {self.high:g} {self.unit}".rstrip()
-        if abs(self.at(self.share(value)) - value) > 1e-9 * max(1.0, abs(value)):
+        if abs(self.at(self.share(value)) - value) > self.slack:
             return f"{self.name} = {value} is not on its grid of {self.step:g}"
         return None
 
@@ -106,4 +116,4 @@ def values(parameter: Parameter) -> list[Setting] | None:
     if parameter.step is None:
         return None
     count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
-    return [round(parameter.low + i * parameter.step, 12) for i in range(count + 1)]
+    return [round(parameter.low + i * parameter.step, parameter.digits) for i in range(count + 1)]

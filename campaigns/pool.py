@@ -211,10 +211,10 @@ def allowed_codes(parameter: Parameter, codes: Array) -> Array:
         return np.asarray((codes >= 0) & (codes < len(parameter.choices)) & (codes == np.floor(codes)))
     if isinstance(parameter, IntegerParameter):
         return np.asarray((codes == np.floor(codes)) & (codes >= parameter.low) & (codes <= parameter.high))
-    good = (codes >= parameter.low - 1e-9) & (codes <= parameter.high + 1e-9)
+    good = (codes >= parameter.low - parameter.slack) & (codes <= parameter.high + parameter.slack)
     if parameter.step is not None:
         nearest = parameter.low + parameter.step * np.round((codes - parameter.low) / parameter.step)
-        good &= np.abs(nearest - codes) <= 1e-9 * np.maximum(1.0, np.abs(codes))
+        good &= np.abs(nearest - codes) <= parameter.slack
     return np.asarray(good)
 
 

@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 ABSENT = 0.03  #: chance that a move takes a component out
 OTHER_CHOICE = 0.15  #: chance that a move changes a choice
 NEAR_SHARE, NEAR_MOST = 0.05, 2000  #: of a long list: share that counts as near, times the distance; at most
+EXACT = 22  #: decimals at most to which numpy rounds as Python does
 AROUND = 40  #: nearest of a long list
 
 
@@ -234,8 +235,15 @@ def _at(parameter: Any, share: Array) -> Array:
         if step is not None:
             most = np.floor(width / step + 1e-9)
             value = parameter.low + step * np.minimum(most, np.round((value - parameter.low) / step))
-        value = np.round(value, 12)
+        value = _rounded(value, parameter.digits)
     return value
+
+
+def _rounded(values: Array, digits: int) -> Array:
+    """As Python rounds, bit for bit: beyond 22 decimals numpy's power of ten is no exact number any more."""
+    if digits <= EXACT:
+        return np.round(values, digits)
+    return np.array([round(float(v), digits) for v in values.ravel()]).reshape(values.shape)
 
 
 def _nearest(parameter: Any, column: Array) -> Array:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.candidate import Candidate
 from campaigns.errors import SpaceError
-from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
+from campaigns.optimizers.grid import _at
+from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, values
+from campaigns.pool import allowed_codes
 from campaigns.space import Component, CompositionSpace, LinearConstraint, Space
 from tests.strategies import composition_spaces
 
@@ -105,3 +108,25 @@ def test_settings_are_drawn_on_their_grid() -> None:
 def test_shares_that_do_not_sum_to_one_are_no_candidate() -> None:
     with pytest.raises(ValueError, match="sum to 0.9"):
         Candidate({"A": Fraction(9, 10)})
+
+
+@pytest.mark.parametrize("unit", [1e-13, 1e-20, 1e-300])
+@pytest.mark.parametrize("step", [None, 0.5])
+def test_a_range_of_tiny_numbers_keeps_its_settings(unit: float, step: float | None) -> None:
+    p = FloatParameter(name="dose", low=1 * unit, high=5 * unit, step=None if step is None else step * unit)
+    shares = np.array([0.0, 0.3, 0.55, 1.0])
+    found = [p.at(s) for s in shares]
+    assert len(set(found)) == 4
+    assert list(_at(p, shares)) == found
+    assert [p.problem(v) for v in found] == [None] * 4
+    assert allowed_codes(p, np.array(found)).all()
+    assert "outside" in str(p.problem(6 * unit))
+    if step is not None:
+        assert len(values(p) or []) == 9
+        assert "not on its grid" in str(p.problem(1.25 * unit))
+        assert not allowed_codes(p, np.array([1.25 * unit, 6 * unit])).any()
+
+
+def test_an_ordinary_range_is_rounded_to_twelve_decimals_as_ever() -> None:
+    for low, high in [(0.0, 1.0), (1e-3, 5e-3), (20.0, 900.0), (-1e300, 1e300)]:
+        assert FloatParameter(name="x", low=low, high=high).digits == 12
