@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     if not proposals:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
     if len(proposals) < n:
-        notes = (*notes, f"{n} proposals were asked for, only {len(proposals)} are left in the space")
+        taken = [*pending, *(p.candidate for p in proposals)]
+        more = optimizer.propose(plan.space, plan.objective, observations, taken, 1, plan.seed) if plan.shared else []
+        notes = (*notes, f"{n} proposals were asked for, {too_few(plan, proposals, bool(more))}")
     left_out = None
     quality = quality and wiring.has_mixture(plan)
     if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
@@ -64,6 +67,23 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
         notes=notes,
         quality=Quality.of(left_out) if left_out else None,
         outlook=wiring.outlook(plan, observations) if quality else None,
+    )
+
+
+def too_few(plan: Plan, proposals: Sequence[Proposal], more: bool) -> str:
+    """Why there are fewer proposals than were asked for.
+
+    Parameters
+    ----------
+    more
+        Whether other candidates are left, as only a tray that has settings in common ends before the space does.
+    """
+    if not more:
+        return f"only {len(proposals)} are left in the space"
+    shared = ", ".join(f"{name} {proposals[-1].candidate.process[name]}" for name in plan.shared)
+    return (
+        f"only {len(proposals)} here: with {shared}, which a tray has in common, no more are left;"
+        " with other settings there are: add these as pending, and ask again"
     )
 
 

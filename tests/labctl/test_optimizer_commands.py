@@ -420,6 +420,39 @@ def test_a_list_that_is_smaller_than_the_batch_and_then_used_up(run: Any, tmp_pa
     assert "nothing is left to propose" in screen.err
 
 
+ON_TRAYS = """
+[process.anneal]
+type = "float"
+unit = "degC"
+min = "100 degC"
+max = "500 degC"
+step = "100 degC"
+[candidates]
+file = "list.csv"
+[optimizer]
+tray = { size = 4, shared = ["anneal"] }
+"""
+
+
+@pytest.mark.parametrize("other", [500, None])
+def test_shared_settings_of_a_tray_that_are_used_up_are_told_from_a_space_that_is(
+    run: Any, tmp_path: Path, other: int | None
+) -> None:
+    rows = [f"{x},{1 - x},0,{t}" for t in (400, other) if t for x in (0.5, 0.25)]
+    (tmp_path / "list.csv").write_text("Fe,Co,filler,anneal\n" + "\n".join(rows) + "\n")
+    screen = run(*SUGGEST, "-n", "4", table=HEADER + "\n", campaign=CAMPAIGN.split("[process")[0] + ON_TRAYS)
+    settings = {item["anneal"] for item in screen.json["items"]}
+    assert len(screen.json["items"]) == 2
+    assert len(settings) == 1
+    if other:
+        assert (
+            f"only 2 here: with anneal {settings.pop():.1f}, which a tray has in common, no more are left" in screen.err
+        )
+        assert "left in the space" not in screen.err
+    else:
+        assert "4 proposals were asked for, only 2 are left in the space" in screen.err
+
+
 def test_a_bad_list_names_file_line_and_value(run: Any, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("Fe,Co,filler\n0.5,0.5,0\n0.403,0.4,0.197\n")
     screen = run(*SUGGEST[:-2], campaign=LISTED)
