@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.likeness import unmatched
+from campaigns.plan import Plan
 from campaigns.recipe import check_against_lab
 from campaigns.sites import site_faults
 from campaigns.spec import Spec
@@ -45,10 +47,10 @@ def library_faults(spec: Spec) -> list[Fault]:
 
 
 def prior_faults(lab: Lab, spec: Spec) -> list[Fault]:
-    """Earlier campaigns that this lab's database does not hold."""
+    """Earlier campaigns that this lab's database does not hold, or that cannot be compared with this one."""
     wanted = spec.optimizer.prior_ids
     known = campaigns_on_record(lab) if wanted else []
-    return [
+    missing = [
         Fault(
             message=f"this lab has no campaign {id!r}",
             key="optimizer.prior_campaigns",
@@ -57,6 +59,22 @@ def prior_faults(lab: Lab, spec: Spec) -> list[Fault]:
         )
         for id in wanted
         if id not in known
+    ]
+    return missing or [fault for id in wanted for fault in likeness_faults(lab, spec, id)]
+
+
+def likeness_faults(lab: Lab, spec: Spec, id: str) -> list[Fault]:
+    """What an earlier campaign calls the same as this one, and cannot be compared."""
+    with lab.store.transaction() as tx:
+        plan = Plan.of(tx.get(db.Campaign, id))
+    return [
+        Fault(
+            message=f"{id} cannot be learned from: {problem}",
+            key="optimizer.prior_campaigns",
+            hint="leave it out, or give this campaign's own another name",
+            code="LAB-0239",
+        )
+        for problem in unmatched(spec.space, spec.wanted, plan.space, plan.objective)
     ]
 
 

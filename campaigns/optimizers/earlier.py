@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from campaigns.likeness import amounts, matched
 from campaigns.observations import Observations
 from campaigns.optimizer import Earlier, Objective
 from campaigns.optimizers.mixture import picked
+from campaigns.parameters import CategoricalParameter, Parameter
 from campaigns.space import Space
 
 Array = np.ndarray[Any, Any]
@@ -55,26 +57,66 @@ def feature(space: Space, objective: Objective, earlier: Earlier, study: Callabl
 
 
 def translation(space: Space, other: Space) -> Callable[[Array], Array] | None:
-    """Raw rows of one space as those of another: by name, unknown components absent, unknown settings in the middle."""
-    names, parameters = list(space.names), {p.name: p for p in space.process}
-    components = other.composition.names if other.composition else ()
-    columns: list[int | float] = [names.index(name) if name in names else 0.0 for name in components]
-    columns += [names.index(p.name) if alike(p, parameters.get(p.name)) else middle(p) for p in other.process]
-    if not any(isinstance(c, int) for c in columns):
+    """Raw rows of one space as those of another: by name, in its units and basis.
+
+    A component that the other has not is taken away, one that only the other has is absent; a setting that only the
+    other has is in the middle. None when they share nothing.
+    """
+    settings = [setting(space, p) for p in other.process]
+    if not shared(space, other) and not any(settings):
         return None
+    fractions = shares(space, other)
 
     def translate(raw: Array) -> Array:
-        parts = [raw[:, c] if isinstance(c, int) else np.full(len(raw), c) for c in columns]
-        return np.column_stack(parts)
+        columns = [
+            np.full(len(raw), middle(p)) if s is None else s(raw) for s, p in zip(settings, other.process, strict=True)
+        ]
+        return np.column_stack([fractions(raw), *columns])
 
     return translate
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Whether two settings mean the same."""
-    return type(one) is type(other) and getattr(one, "choices", None) == getattr(other, "choices", None)
+def shared(space: Space, other: Space) -> set[str]:
+    """Components that both have."""
+    return set(space.composition.names if space.composition else ()) & set(
+        other.composition.names if other.composition else ()
+    )
 
 
-def middle(parameter: Any) -> float:
+def shares(space: Space, other: Space) -> Callable[[Array], Array]:
+    """The other's fractions, from raw rows of this space."""
+    here, there = space.composition, other.composition
+    if there is None:
+        return lambda raw: np.zeros((len(raw), 0))
+    if here is None or not shared(space, other):
+        return lambda raw: np.zeros((len(raw), len(there.names)))
+    taken = np.zeros((len(here.names), len(there.names)))
+    for i, factor in enumerate(amounts(here, there)):
+        if factor:
+            taken[i, there.names.index(here.names[i])] = factor
+    whole = here.basis == there.basis and set(here.names) <= set(there.names)
+
+    def take(raw: Array) -> Array:
+        found: Array = raw[:, : len(here.names)] @ taken
+        total = 1.0 if whole else found.sum(axis=1, keepdims=True)  # what the other has not leaves less than the whole
+        return found / np.where(total > 0, total, 1.0)
+
+    return take
+
+
+def setting(space: Space, old: Parameter) -> Callable[[Array], Array] | None:
+    """The other's setting, from raw rows of this space; None where this has none that means the same."""
+    names = [p.name for p in space.process]
+    how = matched(space.process[names.index(old.name)], old) if old.name in names else None
+    if how is None:
+        return None
+    place = len(space.names) - len(names) + names.index(old.name)
+    if isinstance(old, CategoricalParameter):
+        return lambda raw: np.array(how, dtype=float)[raw[:, place].astype(int)]
+    offset, factor = how
+    return lambda raw: offset + factor * raw[:, place]
+
+
+def middle(parameter: Parameter) -> float:
     """A setting that says nothing."""
-    return 0.0 if hasattr(parameter, "choices") else (parameter.low + parameter.high) / 2
+    return 0.0 if isinstance(parameter, CategoricalParameter) else (parameter.low + parameter.high) / 2

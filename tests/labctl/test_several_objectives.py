@@ -185,3 +185,26 @@ def test_an_earlier_campaign_that_the_lab_never_had_is_a_fault(lab: wiring.Lab) 
     assert report_faults(caught.value).where[0].endswith(f":{line}  optimizer.prior_campaigns")
     assert report_faults(caught.value).where[1] == "    this lab has no campaign 'C-0007'; it has C-0001"
     lab.store.close()
+
+
+def test_an_earlier_campaign_that_tells_the_same_in_another_way_is_a_fault(lab: wiring.Lab) -> None:
+    from campaigns.toml_file import FileFaults
+    from labctl import campaigning
+
+    path = lab.folder / "campaigns" / "conductivity.toml"
+    spec = campaigning.validate(lab, path)[0].json()
+    in_kelvin = {**spec, "objective": {**spec["objective"], "unit": "K", "target": None}}
+    with lab.store.transaction() as tx:
+        tx.add(records.campaign(id="C-0001", spec=spec), at=records.AT, actor="test")
+        tx.add(records.campaign(id="C-0002", spec=in_kelvin), at=records.AT, actor="test")
+    text = path.read_text()
+    path.write_text(text.replace("in_flight = 3 ", 'in_flight = 3\nprior_campaigns = ["C-1"] '))
+    campaigning.validate(lab, path)
+    path.write_text(text.replace("in_flight = 3 ", 'in_flight = 3\nprior_campaigns = ["C-2"] '))
+    with pytest.raises(FileFaults) as caught:
+        campaigning.validate(lab, path)
+    assert [f.message for f in caught.value.faults] == [
+        "C-0002 cannot be learned from: ionic_conductivity is told in K there and in mS/cm here"
+    ]
+    assert report_faults(caught.value).code == "LAB-0239"
+    lab.store.close()
