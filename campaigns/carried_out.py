@@ -102,6 +102,7 @@ class OptimizerSection(Section):
     method: Literal["pareto", "weighted"] = "pareto"
     prior_campaigns: tuple[str, ...] = ()  #: ids of this lab's campaigns, and tables of results
     prior_tables: dict[str, Any] = {}  #: rows of these tables, once read
+    prior_notes: dict[str, tuple[str, ...]] = {}  #: and how each was understood
     tray: TraySection | None = None
 
     @field_validator("prior_campaigns")
@@ -109,7 +110,7 @@ class OptimizerSection(Section):
     def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(earlier_name, value)))
 
-    @field_validator("prior_tables")
+    @field_validator("prior_tables", "prior_notes")
     @classmethod
     def _only_read(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if value and not (info.context and info.context.get("stored")):

@@ -152,8 +152,9 @@ class Spec(Section):
         except SpaceError:
             return self  # space_faults says it
         layout = self.data.layout(self.candidates.columns)
-        pool = list_of(folder / self.candidates.file, layout, composition, process)
-        read_in = self.candidates.model_copy(update={"counts": pool.counts, "settings": pool.settings})
+        pool, notes = list_of(folder / self.candidates.file, layout, composition, process)
+        told = {"counts": pool.counts, "settings": pool.settings, "notes": notes}
+        read_in = self.candidates.model_copy(update=told)
         return self.model_copy(update={"candidates": read_in})
 
     def with_earlier(self, folder: Path) -> Spec:
@@ -163,8 +164,10 @@ class Spec(Section):
             return self
         space = self.space
         wanted = Wanted(composition=space.composition, process=space.process, quantities=self.measured_units)
-        told = {n: as_record(results_of(folder / n, self.data.layout(), wanted)[0]) for n in names}
-        read_in = self.optimizer.model_copy(update={"prior_tables": told})
+        found = {n: results_of(folder / n, self.data.layout(), wanted) for n in names}
+        told = {n: as_record(observations) for n, (observations, _, _) in found.items()}
+        notes = {n: said for n, (_, _, said) in found.items() if said}
+        read_in = self.optimizer.model_copy(update={"prior_tables": told, "prior_notes": notes})
         return self.model_copy(update={"optimizer": read_in})
 
     @property
@@ -175,6 +178,14 @@ class Spec(Section):
             Earlier(name=name, space=space, objective=self.wanted, history=from_record(rows))
             for name, rows in tables.items()
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the list of candidates and the tables of `prior_campaigns` were understood."""
+        tables = dict(self.optimizer.prior_notes)
+        if self.candidates is not None:
+            tables = {self.candidates.file: self.candidates.notes, **tables}
+        return tuple(f"{name}: {note}" for name, notes in tables.items() for note in notes)
 
     def space_faults(self) -> list[Fault]:
         """Why the space is empty or contradictory."""

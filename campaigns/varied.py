@@ -153,6 +153,7 @@ class CandidatesSection(Section):
     columns: dict[str, str] = {}  #: component or parameter -> column, where they differ
     counts: Any = ()  #: the list itself, once read: whole dispenser steps, a row per candidate
     settings: Any = ()  #: and process settings: values, or indices of choices
+    notes: tuple[str, ...] = ()  #: and how the table was understood
 
     @field_serializer("counts", "settings", when_used="json")
     def _as_lists(self, value: Any) -> Any:
@@ -161,8 +162,8 @@ class CandidatesSection(Section):
 
 def list_of(
     path: Path, layout: Layout, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]
-) -> Pool:
-    """The candidates that a table lists, each once; all must be weighable. Raises FileFaults."""
+) -> tuple[Pool, tuple[str, ...]]:
+    """The candidates that a table lists, each once, and how it was understood; all must be weighable. Raises FileFaults."""
     import numpy as np
 
     table = read_dataset(path, layout, Wanted(composition=composition, process=process, blanks=False))
@@ -175,4 +176,4 @@ def list_of(
     if bad := space.pool_problems(pool, most=MOST):
         faults = [Fault(message=problem, line=int(table.lines[row]), code="LAB-0210") for row, problem in bad]
         raise FileFaults(path, faults)
-    return pool.rows(pool.first)
+    return pool.rows(pool.first), table.notes

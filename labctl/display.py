@@ -234,6 +234,12 @@ def show_trace(t: Trace) -> None:
         say(f"!! {problem}")
 
 
+def say_notes(notes: Sequence[str]) -> None:
+    """How a table was understood, for people."""
+    for note in notes:
+        print(clean(f"note: {note}"), file=sys.stderr)
+
+
 def instrument_rows(lab: Lab) -> list[Row]:
     """Instruments of the lab file, with what the database knows of them."""
     from instruments import registry

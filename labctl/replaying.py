@@ -130,7 +130,7 @@ def read_known(table: Path, campaign: Path) -> tuple[Plan, Known]:
         raise FileFaults(table, [Fault(message=f"{found}: there is nothing to choose among", line=1, code="LAB-0225")])
     known = known_of(data, wanted, plan.objective, table.stem)
     check(known, table)
-    return plan, replace(known, notes=(*data.notes, *notes(known, plan)))
+    return plan, replace(known, notes=(*spec.notes, *data.notes, *notes(known, plan)))
 
 
 def notes(known: Known, plan: Plan) -> Iterator[str]:

@@ -44,6 +44,7 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     spec, _ = Spec.load(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     observations, pending, notes = read_history(history, plan) if history else ([], [], ())
+    notes = (*spec.notes, *notes)
     if plan.space.pool is not None and len(plan.space.pool) >= LONG:
         spent = time.process_time() - before
         notes = (f"{len(plan.space.pool)} candidates, read in {spent:.1f} s of processor time", *notes)

@@ -20,10 +20,11 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing wh
 def validate(file: FileArgument, lab: LabOption = None) -> None:
     """Check a campaign file, alone and against the lab. Starts nothing."""
     from labctl import campaigning
-    from labctl.display import say
+    from labctl.display import say, say_notes
     from labctl.errors import short_path
 
     spec, _ = campaigning.validate(open_lab(lab), file)
+    say_notes(spec.notes)
     say(f"{short_path(file)} is sound: {campaigning.in_words(spec)}")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +42,7 @@ def suggest(
 ) -> None:
     """What to make next, from a campaign file and a table of results. Needs no lab and keeps nothing."""
     from labctl.columns import suggestion_columns, suggestion_rows
-    from labctl.display import show_quality
+    from labctl.display import say_notes, show_quality
     from labctl.emit import emit
     from labctl.explaining import plain_outlook
     from labctl.suggesting import suggest as ask
@@ -80,7 +78,7 @@ def replay(
     """Say how fast this optimizer would have found the best in data that you already have."""
     from labctl import replaying
     from labctl.columns import replay_columns
-    from labctl.display import censored, show_quality, show_replay
+    from labctl.display import censored, say_notes, show_quality, show_replay
     from labctl.emit import emit
 
     asked = replaying.Asked(
@@ -183,6 +181,7 @@ def columns(
     minimize: Annotated[bool, typer.Option("--minimize", help="The smaller, the better.")] = False,
 ) -> None:
     """Write a campaign file to start from, guessed from the columns of a table."""
+    from labctl.display import say_notes
     from labctl.starting import campaign_of
 
     started = campaign_of(data, objective, minimize=minimize)
@@ -193,11 +192,3 @@ def columns(
 def as_json(quality: Quality | None) -> dict[str, Any]:
     """Quality of the model as a field of the JSON document."""
     return {"quality": quality.json()} if quality else {}
-
-
-def say_notes(notes: Sequence[str]) -> None:
-    """How a table was understood, for people."""
-    from labctl.emit import clean
-
-    for note in notes:
-        print(clean(f"note: {note}"), file=sys.stderr)

@@ -109,7 +109,23 @@ def test_rows_cannot_be_written_into_the_campaign_file(folder: Path) -> None:
 
 def test_campaigns_of_a_lab_are_left_aside_without_one_and_that_is_said(folder: Path) -> None:
     (folder / "c.toml").write_text(CAMPAIGN.replace('["old.csv"]', '["C-1", "old.csv"]'))
-    assert suggest(folder / "c.toml", None, 1).notes == ("left aside, as only a lab has them: C-0001",)
+    assert suggest(folder / "c.toml", None, 1).notes[-1] == "left aside, as only a lab has them: C-0001"
+
+
+def test_how_the_old_table_and_the_list_were_understood_is_said(folder: Path) -> None:
+    (folder / "old.csv").write_text("Fe,Co,H (MPa),colour\n10,90,100,red\n20,80.5,90,blue\n30,70,80,red\n")
+    (folder / "list.csv").write_text("Fe,Co,price\n0.5,0.5,1\n0.2,0.8,2\n")
+    (folder / "c.toml").write_text(CAMPAIGN + '[candidates]\nfile = "list.csv"\n')
+    notes = suggest(folder / "c.toml", None, 1).notes
+    assert "list.csv: not used: column 'price'" in notes
+    assert "old.csv: not used: column 'colour'" in notes
+    assert any(n.startswith("old.csv: ") and "percent" in n for n in notes)
+    assert any(n.startswith("old.csv: ") and "scaled" in n for n in notes)
+    said: list[str] = []
+    (folder / "data.csv").write_text(old(0.3))
+    asked = Asked(budget=2, seeds=range(1), designed=True, initial=1, batch=1, against=())
+    replay_table(folder / "data.csv", folder / "c.toml", asked, quality=False, say=said.extend)
+    assert "old.csv: not used: column 'colour'" in said
 
 
 def test_a_replay_learns_from_the_old_table(folder: Path) -> None:
