@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Fractions = Literal["auto", "fraction", "percent", "amount"]
+Fractions = Literal["auto", "fraction", "percent", "ppm", "amount"]
 STATE, BLOCKS = "state", ("block", "tray", "day")
 VALUE, QUANTITY, UNIT = "value", "quantity", "unit"  #: of labctl's own exports: what each row's value is of
 DONE, PENDING, FAILED = "done", "pending", "failed"
@@ -34,6 +34,8 @@ ROUNDED = 1e-5  #: how far they may be from it by the rounding of what was writt
 MOSTLY = 0.9  #: share of the rows that tells what a table means; the others are mistakes
 SURELY_PERCENT = 2  #: fractions do not sum to so much
 PERCENT = ("%", "wt%", "wt %", "wt.%", "wt.-%", "mol%", "mol %", "mol.%", "at%", "at %", "at.%", "vol%", "percent")
+PPM = ("ppm", "ppmw", "wt ppm", "wt. ppm", "mol ppm", "at ppm", "at. ppm", "ppm by weight", "ppm by mass")
+WHOLES = {"fraction": 1, "percent": 100, "ppm": 1_000_000}  #: what a composition sums to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Layout:
     units
         Unit of a column, by the same names, where its header does not say it in brackets.
     fractions
-        Whether compositions are fractions (sum to 1), percent (100) or amounts (any sum).
+        Whether compositions are fractions (sum to 1), percent (100), ppm (a million) or amounts (any sum).
     header
         Whether the first line names the columns. Without, they are "1", "2", ...
     """
@@ -269,7 +271,7 @@ class Reading:
         kind = self._kind(sums, bool(left_out))
         if kind == "amount":
             self._say_which_amounts_differ(sums)
-        whole = sums if kind == "amount" else np.full(size, 100.0 if kind == "percent" else 1.0)
+        whole = sums if kind == "amount" else np.full(size, float(WHOLES[kind]))
         self._refuse(whole <= 0, lambda _: "all amounts are 0")
         shares = np.asarray(told / np.where(whole > 0, whole, 1.0)[:, None])
         for i in left_out:
@@ -279,7 +281,7 @@ class Reading:
         return np.asarray(shares / np.where(total > 0, total, 1.0)[:, None])
 
     def _kind(self, sums: Array, without_balance: bool) -> Fractions:
-        """Whether the table is in fractions, percent or amounts."""
+        """Whether the table is in fractions, percent, ppm or amounts."""
         said = self.layout.fractions
         if said == "amount" and without_balance:
             message = f"amounts need a column for every component; there is none for {self.wanted.balance}"
@@ -287,34 +289,43 @@ class Reading:
         if said != "auto":
             return said
         kind = self._guessed(sums, without_balance)
-        if kind == "percent":
-            self.notes.append("compositions are in percent")
+        if kind != "fraction":
+            self.notes.append(f"compositions are in {kind}")
         if without_balance:  # with every component there, the sums have shown what the numbers are
             self._say_which_shares_have_units(kind)
         return kind
 
-    def _guessed(self, sums: Array, without_balance: bool) -> Literal["fraction", "percent"]:
+    def _guessed(self, sums: Array, without_balance: bool) -> Fractions:
         """By the headers or by what most rows sum to, so that one bad row does not change what all others mean."""
         import numpy as np
 
-        headers = [stem_and_unit(self.places[n])[1] for n in self.wanted.components if n in self.places]
-        in_percent = bool(headers) and all(h.casefold() in PERCENT for h in headers)
-        middle = float(np.median(sums)) if len(sums) else 0.0
+        middle, said = float(np.median(sums)) if len(sums) else 0.0, self._said_by_headers()
         if without_balance:
-            in_percent |= middle > SURELY_PERCENT
-        elif misses(middle) <= NEAR:
-            if in_percent:
-                self.notes.append("the headers of the components say %, but the rows sum to 1: taken as fractions")
-            in_percent = False
-        else:
-            in_percent |= misses(middle / 100) <= NEAR
-        return "percent" if in_percent else "fraction"
+            return "percent" if said == "fraction" and middle > SURELY_PERCENT else said
+        kinds: tuple[Fractions, ...] = ("fraction", "percent", "ppm")
+        summed = next((kind for kind in kinds if misses(middle / WHOLES[kind]) <= NEAR), said)
+        if summed != said and said != "fraction":
+            sign, whole = "%" if said == "percent" else said, WHOLES[summed]
+            meant = "fractions" if summed == "fraction" else summed
+            self.notes.append(
+                f"the headers of the components say {sign}, but the rows sum to {whole}: taken as {meant}"
+            )
+        return summed
+
+    def _said_by_headers(self) -> Fractions:
+        """What all headers of components say that the table is in; fractions where they do not."""
+        headers = [stem_and_unit(self.places[n])[1].casefold() for n in self.wanted.components if n in self.places]
+        if not headers:
+            return "fraction"
+        if all(h in PPM for h in headers):
+            return "ppm"
+        return "percent" if all(h in PERCENT for h in headers) else "fraction"
 
     def _say_which_shares_have_units(self, kind: Fractions) -> None:
         for column in (self.places[n] for n in self.wanted.components if n in self.places):
             unit = stem_and_unit(column)[1]
-            if unit and unit.casefold() not in PERCENT:
-                meant = "percent" if kind == "percent" else "a fraction"
+            if unit and unit.casefold() not in (PPM if kind == "ppm" else PERCENT):
+                meant = "a fraction" if kind == "fraction" else kind
                 self.notes.append(
                     f"column {column!r}: {unit!r} is not understood as a unit of shares: taken as {meant}"
                 )
@@ -332,8 +343,8 @@ class Reading:
             self.notes.append(f"most rows sum to {middle:g}; of another sum: line{'s' * (len(other) > 1)} {lines}")
 
     def _check(self, shares: Array, kind: Fractions) -> None:
-        whole = 100 if kind == "percent" else 1
-        names = "percentages" if kind == "percent" else "fractions"
+        whole = WHOLES.get(kind, 1)
+        names = {"percent": "percentages", "ppm": "ppm"}.get(kind, "fractions")
         sums = shares.sum(axis=1)
         negative = shares.min(axis=1) < -1e-9
         self._refuse(negative, lambda row: f"a fraction is below 0{self._balance_words(shares[row])}")

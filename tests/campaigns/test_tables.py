@@ -277,6 +277,29 @@ def test_without_the_balance_headers_or_most_rows_tell_percent(
     assert data.notes == (note,)
 
 
+def in_ppm(row: str) -> str:
+    return ",".join(f"{1e6 * float(x):.10g}" for x in row.split(","))
+
+
+@pytest.mark.parametrize("header", ["Fe (ppm),Co (ppm),Ni (ppm)", "Fe,Co,Ni"])
+def test_a_table_in_ppm_is_read_like_one_in_percent(tmp_path: Path, header: str) -> None:
+    path = table_of(tmp_path, "\n".join([header, *map(in_ppm, ROWS), "200000,300000,400000"]))
+    with pytest.raises(FileFaults) as caught:
+        read_dataset(path, Layout(), Wanted(composition=MIX, process=()))
+    assert [f.message for f in caught.value.faults] == ["ppm sum to 900000, not 1000000"]
+    path = table_of(tmp_path, "\n".join([header, *map(in_ppm, ROWS)]))
+    for layout in (Layout(), Layout(fractions="ppm")):
+        data = read_dataset(path, layout, Wanted(composition=MIX, process=()))
+        assert data.shares[0] == pytest.approx([0.2, 0.3, 0.5])
+        assert data.notes == (("compositions are in ppm",) if layout == Layout() else ())
+
+
+def test_headers_in_ppm_without_the_balance_are_ppm(tmp_path: Path) -> None:
+    data = read_dataset(table_of(tmp_path, "Fe (ppm),Co (wt ppm)\n500,1\n1,0.5\n"), Layout(), BALANCED)
+    assert data.shares[0] == pytest.approx([0.0005, 0.000001, 0.999499])
+    assert data.notes == ("compositions are in ppm",)
+
+
 def test_among_amounts_of_one_sum_another_is_said(tmp_path: Path) -> None:
     path = table_of(tmp_path, "\n".join(["Fe,Co,Ni", *map(in_percent, ROWS), "20,30,55"]))
     data = read_dataset(path, Layout(fractions="amount"), Wanted(composition=MIX, process=()))
