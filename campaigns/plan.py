@@ -38,7 +38,7 @@ class Plan:
     coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"
     tray: int = 1  #: experiments that are made together
     shared: tuple[str, ...] = ()  #: process parameters that are the same for all of a tray
-    cost: Prices = field(default_factory=Prices)  #: of an experiment, feedstock left aside
+    cost: Prices = field(default_factory=Prices)  #: of an experiment, feedstock as the campaign file prices it
     prior: tuple[str, ...] = ()  #: ids of earlier campaigns of this lab to learn from
     prices: Prices | None = None  #: with the feedstock, when the optimizer should mind; known once a lab is at hand
     earlier: tuple[Earlier, ...] = ()  #: what tables told, and once a lab is at hand what those campaigns found
@@ -75,7 +75,7 @@ class Plan:
             coordinates=spec.optimizer.coordinates,
             tray=tray.size if tray else 1,
             shared=tray.shared if tray else (),
-            cost=spec.cost.prices(spec.numeric_units),
+            cost=spec.cost.prices(spec.numeric_units, spec.recipe.batch),
             prior=spec.optimizer.prior_ids,
             earlier=spec.earlier,
         )

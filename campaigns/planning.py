@@ -42,12 +42,18 @@ def prices(tx: Transaction) -> dict[str, float]:
 
 def at_hand(tx: Transaction, plan: Plan, price_per_mg: Mapping[str, float], launched_at: datetime) -> Plan:
     """The plan with what only a lab can tell: prices, and what earlier campaigns had found when this one began."""
-    components = {name: price_per_mg.get(name, 0.0) * plan.batch_mg for name in plan.formulas}
+    known = with_stated(plan, price_per_mg)
+    components = {name: known.get(name, 0.0) * plan.batch_mg for name in plan.formulas}
     return replace(
         plan,
         prices=replace(plan.cost, components=components) if plan.spec.cost.aware else None,
         earlier=(*plan.spec.earlier, *(earlier(tx, id, launched_at) for id in plan.prior)),
     )
+
+
+def with_stated(plan: Plan, price_per_mg: Mapping[str, float]) -> dict[str, float]:
+    """What the bottles cost; of what no bottle has a price, what the campaign file states."""
+    return {**plan.spec.cost.per_mg, **price_per_mg}
 
 
 def earlier(tx: Transaction, campaign_id: str, until: datetime) -> Earlier:
@@ -71,6 +77,7 @@ def choose(
         return choice([], ("done", "no candidate is left in the space"))
     if plan.tray > 1:
         found = sorted(filter(None, found), key=lambda batch: lasts_s(plan, batch[0].candidate, capabilities))
+    price_per_mg = with_stated(plan, price_per_mg)
     used, limits = history.used, with_shelf(plan.limits, history.used, shelf_mg)
     chosen: list[dict[str, Any]] = []
     for batch in found:

@@ -247,6 +247,21 @@ class Spec(Section):
                 rate(text, self.numeric_units[name])
             except UnitError as error:
                 faults.append(Fault(message=str(error), key=key, value=shown(text)))
+        return faults + self.feedstock_faults()
+
+    def feedstock_faults(self) -> list[Fault]:
+        """Prices of what is no component, or that are none."""
+        faults, components = [], self.composition.components if self.composition else {}
+        for name, text in self.cost.feedstock.items():
+            key = f"cost.feedstock.{name}"
+            if name not in components:
+                there = f"the components are {', '.join(components)}" if components else "this campaign has none"
+                faults.append(Fault(message=f"{name!r} is no component", key=key, hint=there, code="LAB-0236"))
+                continue
+            try:
+                rate(text, "g")
+            except UnitError as error:
+                faults.append(Fault(message=str(error), key=key, value=shown(text)))
         return faults
 
     def optimizer_faults(self) -> list[Fault]:

@@ -12,6 +12,8 @@ from campaigns.optimizer import Direction, Goal, Objective, OutcomeLimit, Prices
 from campaigns.sections import Euros, Name, Section, in_unit, stored
 from campaigns.units import TEMPERATURES, known_unit, quantity
 
+BATCH_MG = 1000.0  #: what a sample is taken to weigh where no recipe says it
+
 Unit = Annotated[str, BeforeValidator(lambda value: known_unit(value) if isinstance(value, str) else value)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Bound = Annotated[float, BeforeValidator(in_unit)]
@@ -121,7 +123,7 @@ class LimitSection(Section):
 
 
 class CostSection(Section):
-    """[cost]: what an experiment costs beside its feedstock, and whether the optimizer should mind.
+    """[cost]: what an experiment costs, its feedstock where the lab's bottles have no price, and whether the optimizer minds.
 
     It counts against the money of [budget] in any case. `aware` makes the optimizer weigh
     what it expects to learn or gain against what it would cost.
@@ -130,24 +132,33 @@ class CostSection(Section):
     aware: bool = Field(False, strict=True)
     per_experiment: Euros | None = None
     settings: dict[Name, str] = {}  #: money per unit of a process parameter, as it is written: "12 EUR/h"
+    feedstock: dict[str, str] = {}  #: money per mass of a component, "4.2 EUR/g", where no bottle says it
 
-    @field_validator("settings", mode="before")
+    @field_validator("settings", "feedstock", mode="before")
     @classmethod
     def _written(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, dict):
             return {k: str(v) if isinstance(v, int | float) and not stored(v, info) else v for k, v in value.items()}
         return value
 
-    def prices(self, units: Mapping[str, str]) -> Prices:
-        """Without the feedstock, which the lab's stock prices.
+    @property
+    def per_mg(self) -> dict[str, float]:
+        """Price of each component that has one here. Raises UnitError."""
+        return {name: rate(text, "g") / 1000 for name, text in self.feedstock.items()}
+
+    def prices(self, units: Mapping[str, str], batch_mg: float) -> Prices:
+        """With the feedstock as it is priced here, which the lab's stock goes before.
 
         Parameters
         ----------
         units
             Unit of each numeric process parameter.
+        batch_mg
+            Mass of a sample, mg; 0 where no recipe says it.
         """
         rates = {name: rate(text, units[name]) for name, text in self.settings.items() if name in units}
-        return Prices(fixed=self.per_experiment or 0.0, settings=rates)
+        components = {name: price * (batch_mg or BATCH_MG) for name, price in self.per_mg.items()}
+        return Prices(fixed=self.per_experiment or 0.0, components=components, settings=rates)
 
 
 def rate(text: str, unit: str) -> float:

@@ -206,7 +206,7 @@ def bayesian(plan: Plan) -> BayesianOptimizer:
         budget=plan.limits.experiments,
         model=plan.model,
         coordinates=plan.coordinates,
-        prices=plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: no feedstock
+        prices=plan.prices or (plan.cost if plan.spec.cost.aware else None),  # without a lab: as the file says
         shared=plan.shared,
         tray=plan.tray,
         earlier=plan.earlier,

@@ -189,6 +189,12 @@ SCREENS = [
         "    '5 EUR/h' is not in EUR/(delta_degC) or a unit of its kind",
     ),
     (
+        [("[budget]", '[cost]\nfeedstock = { NaCl = "1 EUR/g", LiPF6 = "1 EUR/h" }\n[budget]')],
+        f'LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at("[budget]") + 1}  cost.feedstock.LiPF6 = "1 EUR/h"\n'
+        "    '1 EUR/h' is not in EUR/(g) or a unit of its kind; write for example '1 EUR/(g)'\n"
+        f"c.toml:{at('[budget]') + 1}  cost.feedstock.NaCl\n    'NaCl' is no component; the components are LiPF6,",
+    ),
+    (
         [
             ('name = "bayesian" ', 'name = "botorch" '),
             ('direction = "maximize" ', 'direction = "maximize"\ngoal = "map" '),
@@ -394,6 +400,15 @@ def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> N
     assert messages == ["measure_conductivity does not measure 'viscosity'"]
 
 
+def test_the_file_prices_what_no_bottle_does(tmp_path: Path) -> None:
+    from campaigns.planning import with_stated
+
+    cost = '[cost]\naware = true\nfeedstock = { LiPF6 = "4200 EUR/kg", EC = "100 EUR/kg" }\n[budget]'
+    plan = Plan.from_spec(written(tmp_path, ("[budget]", cost)))
+    assert plan.cost.components == pytest.approx({"LiPF6": 4.2e-3 * plan.batch_mg, "EC": 1e-4 * plan.batch_mg})
+    assert with_stated(plan, {"EC": 3e-4}) == pytest.approx({"LiPF6": 4.2e-3, "EC": 3e-4})
+
+
 def test_cost_trays_and_earlier_campaigns_reach_the_plan(tmp_path: Path) -> None:
     spec = written(
         tmp_path,
@@ -449,6 +464,7 @@ EXAMPLES = [
     ("# aware = ", "aware = "),
     ("# per_experiment = ", "per_experiment = "),
     ("# settings = ", "settings = "),
+    ("# feedstock = ", "feedstock = "),
     ("# model = ", "model = "),
     ("# coordinates = ", "coordinates = "),
     ("# method = ", "method = "),

@@ -453,6 +453,15 @@ def test_shared_settings_of_a_tray_that_are_used_up_are_told_from_a_space_that_i
         assert "4 proposals were asked for, only 2 are left in the space" in screen.err
 
 
+def test_without_a_lab_the_campaign_file_says_what_components_cost(run: Any) -> None:
+    def iron(price: str) -> float:
+        cost = f'[cost]\naware = true\nper_experiment = "1 EUR"\nfeedstock = {{ Fe = "{price}" }}\n'
+        items = run(*SUGGEST, "-n", "3", campaign=CAMPAIGN + "[optimizer]\ninitial = 1\n" + cost).json["items"]
+        return max(float(item["Fe"]) for item in items)
+
+    assert iron("100000 EUR/g") < 0.2 < 0.5 < iron("0 EUR/g")
+
+
 def test_a_bad_list_names_file_line_and_value(run: Any, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("Fe,Co,filler\n0.5,0.5,0\n0.403,0.4,0.197\n")
     screen = run(*SUGGEST[:-2], campaign=LISTED)
