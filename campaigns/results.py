@@ -13,6 +13,7 @@ from campaigns.policy import Policy
 from campaigns.trays import mates
 from campaigns.weighing import actual_fractions
 from instruments.contract import JobResult, JobStatus
+from instruments.contract import JobState as AtInstrument
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db.sites import SHIP
@@ -175,12 +176,11 @@ def finish(
         return answer(tx, job)
     policy = policy_of(tx, job, lab_failures)
     verdict = rules.judge(job, status, physical=physical, policy=policy)
-    if result is not None:
-        store_result(tx, job, result, instrument_id, at)
+    raw_ids = store_result(tx, job, result, instrument_id, at) if result is not None else []
     tx.move(
         db.Job, job.id, at=at, actor=ACTOR, was=["running", "waiting_human"],
         state=STATE[verdict], fault=status.fault.value if status.fault and verdict != "done" else None,
-        message=status.message, device_run_id=status.run_id, as_run=as_run(result, verdict, policy, status),
+        message=status.message, device_run_id=status.run_id, as_run=as_run(result, raw_ids, verdict, policy, status),
         instrument_id=job.instrument_id or instrument_id, ended_at=status.ended_at or at,
     )  # fmt: skip
     crashpoint("rows about to commit")
@@ -195,9 +195,13 @@ def finish(
     return {"verdict": verdict, "released": release_all(tx, job.experiment_id)}
 
 
-def as_run(result: JobResult | None, verdict: str, policy: Policy, status: JobStatus) -> dict[str, Any]:
-    """Facts of the run; and where the next try is to be made."""
+def as_run(
+    result: JobResult | None, raw_ids: Sequence[str], verdict: str, policy: Policy, status: JobStatus
+) -> dict[str, Any]:
+    """Facts of the run; raw files of one that was broken off; and where the next try is to be made."""
     facts = dict(result.as_run) if result else {}
+    if raw_ids and status.state is AtInstrument.ABORTED:
+        facts["partial"] = list(raw_ids)
     if result and result.checks:
         facts["checks"] = [{**check.model_dump(mode="json"), "zeta": check.zeta} for check in result.checks]
     if verdict == "again" and policy.action(status.fault) == "other":
@@ -301,8 +305,8 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued"
     return id
 
 
-def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id: str, at: datetime) -> None:
-    """Raw files first, then what was weighed in, then what was measured."""
+def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id: str, at: datetime) -> list[str]:
+    """Raw files first, then what was weighed in, then what was measured; ids of the files."""
     raw_ids = [store_raw(tx, job, file, at) for file in result.raw_files]
     lots = {lot.component: lot for lot in tx.find(db.Lot, order="received_at")}
     tx.add(*rules.ingredients(job, result, lots), *weighed_composition(tx, job, result), at=at, actor=ACTOR)
@@ -310,6 +314,7 @@ def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id:
     count = sum(not r.quantity.startswith(rules.MASS) for r in result.readings)
     ids = [f"M-{tx.next_number('M'):05d}" for _ in range(count)]
     tx.add(*rules.measurements(job, result, raw_ids, calibrations, ids), at=at, actor=ACTOR)
+    return raw_ids
 
 
 def store_raw(tx: Transaction, job: db.Job, file: Any, at: datetime) -> str:

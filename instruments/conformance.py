@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from instruments.contract import Capability, Found, JobRequest, JobResult, JobState, Reading, SampleAt
+from instruments.contract import Capability, Found, JobRequest, JobResult, JobState, Reading, Salvages, SampleAt
 from instruments.host import Host
 from instruments.limits import bounded
 
@@ -56,6 +56,8 @@ async def check(
         if others is not None:
             await others(request.samples[0].sample_id)
         host = await job(judge, host, make, request)
+        if isinstance(host.driver, Salvages):
+            await broken_off(judge, host, request, tag, others)
         if capability_of(host, request).batch[1] > 1:
             host = await tray(judge, host, make, request, tag, others)
     finally:
@@ -136,6 +138,27 @@ def told(judge: Judge, host: Host, request: JobRequest, result: JobResult) -> No
     stray = [r.quantity for r in readings if not r.quantity.startswith(capability.produces)]
     judge.expect("readings are what it says it produces", not stray, f"also {', '.join(stray)}")
     judge.expect("readings are in the units it says", not other_units(capability, readings), "in another unit")
+
+
+async def broken_off(
+    judge: Judge, host: Host, request: JobRequest, tag: str, others: Callable[[str], Awaitable[None]] | None
+) -> None:
+    """A job that is called off half-way: what it had given by then is handed over, and is no value."""
+    sample = SampleAt(sample_id=f"{tag}-b")
+    request = request.model_copy(update={"job_id": f"{tag}/broken off", "samples": (sample,)})
+    if others is not None:
+        await others(sample.sample_id)
+    await host.submit(request)
+    status = await host.abort(request.job_id, "a test")
+    judge.expect("breaks a job off", status.state.final, f"{status.state}: {status.message}")
+    if status.state is not JobState.ABORTED or status.run_id is None:
+        return  # it had ended by itself
+    said = "" if "could not be fetched" not in status.message else status.message
+    judge.expect("hands over what an aborted run had given", not said, said)
+    first, again = [await host.driver.salvage(request, status.run_id) for _ in range(2)]  # type: ignore[attr-defined]
+    judge.expect("hands it over again", first == again, "something else")
+    _, result = await host.perform(request)
+    judge.expect("draws no value from it", result is None or not result.readings, "it gives readings")
 
 
 async def tray(

@@ -334,6 +334,14 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Salvages(Protocol):
+    """A driver whose device keeps what a run had given by the time it was broken off. Drivers need not be one."""
+
+    async def salvage(self, request: JobRequest, run_id: str) -> tuple[RawFile, ...]:
+        """Raw files of an aborted run, as far as they go; none where there is nothing in them. May be asked again."""
+
+
+@runtime_checkable
 class Instrument(Protocol):
     """What a campaign asks for: jobs that survive any crash."""
 

@@ -27,8 +27,10 @@ from instruments.contract import (
     Mode,
     NotStarted,
     Params,
+    RawFile,
     Run,
     RunState,
+    Salvages,
 )
 from instruments.crashpoint import crashpoint
 from instruments.errors import Fenced, InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
@@ -37,6 +39,9 @@ from instruments.journal import Entry, Journal
 
 BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
 READY = {Mode.READY}
+WITH_RESULT = {JobState.DONE, JobState.ABORTED}  #: of the latter, what it had given
+SALVAGE_S = 20.0  #: seconds that a device has to hand over what a run had given when it was broken off
+PARTIAL = "partial-"  #: begins the names of such files
 
 
 class Host:
@@ -243,10 +248,35 @@ class Host:
             return entry.status(message=run.message, eta=now + timedelta(seconds=run.remaining_s))
         if run.state is RunState.DONE:
             return await self._fetch(entry, run)
-        state = JobState.ABORTED if run.state is RunState.ABORTED else JobState.FAILED
-        self.journal.ended(job_id, state, now, fault=run.fault, message=run.message or f"run {run.run_id} {state}")
+        if run.state is RunState.ABORTED:
+            return await self._broken_off(entry, run.run_id, run.message or f"run {run.run_id} aborted", run.fault)
+        message = run.message or f"run {run.run_id} failed"
+        self.journal.ended(job_id, JobState.FAILED, now, fault=run.fault, message=message)
         crashpoint("failure written")
         return self._entry(job_id).status()
+
+    async def _broken_off(self, entry: Entry, run_id: str, why: str, fault: Fault | None) -> JobStatus:
+        """Keep what the run had given. There are no readings in it: nothing half measured may pass as a value."""
+        job_id = entry.request.job_id
+        files, said = await self._salvaged(entry.request, run_id)
+        result = JobResult(job_id=job_id, raw_files=files, simulated=self.simulated) if files else None
+        crashpoint("partial data fetched")
+        self.journal.ended(
+            job_id, JobState.ABORTED, self.clock.now(), fault=fault, message="; ".join([why, *said]), result=result
+        )
+        crashpoint("failure written")
+        return self._entry(job_id).status()
+
+    async def _salvaged(self, request: JobRequest, run_id: str) -> tuple[tuple[RawFile, ...], list[str]]:
+        """Raw files of a run that was broken off, and what became of them in words. Asked once: nobody waits for them."""
+        if not isinstance(self.driver, Salvages):
+            return (), []
+        try:
+            found = await Guard(self.driver, SALVAGE_S).salvage(request, run_id)
+        except (InstrumentError, ValueError) as error:
+            return (), [f"what it had measured could not be fetched: {error}"]
+        files = tuple(file.model_copy(update={"name": PARTIAL + file.name}) for file in found)
+        return files, [f"partial: {file.name.removeprefix(PARTIAL)} is kept" for file in files]
 
     async def _fetch(self, entry: Entry, run: Run) -> JobStatus:
         job_id = entry.request.job_id
@@ -290,8 +320,7 @@ class Host:
             except InstrumentError as error:
                 return entry.status(message=f"not aborted: {error}", fault=error.fault)
             if run.state is RunState.ABORTED:
-                self.journal.ended(job_id, JobState.ABORTED, self.clock.now(), fault=Fault.OPERATOR, message=reason)
-                return self._entry(job_id).status()
+                return await self._broken_off(entry, run.run_id, reason, Fault.OPERATOR)
             return await self._after(entry, run)
 
     # -- submit, wait, fetch --------------------------------------------------------------
@@ -321,7 +350,7 @@ class Host:
                 if status.state is not JobState.RUNNING
                 else await self.status(request.job_id)
             )
-        return status, self.journal.result(request.job_id) if status.state is JobState.DONE else None
+        return status, self.journal.result(request.job_id) if status.state in WITH_RESULT else None
 
     def _pause(self, status: JobStatus) -> float:
         """Lab seconds until it is worth looking again."""

@@ -148,9 +148,10 @@ def show_sample(row: Row) -> None:
         say(f"  {name:<10} {intended:>10.4f}  {'' if weighed is None else f'{weighed:>10.5f}'}")
     say("  jobs")
     for job in row["jobs"]:
-        fault = f"  {job['fault']}: {job['message']}" if job["fault"] else ""
+        said = ": ".join(filter(None, [job["fault"], job["message"]]))
+        why = f"  {said}" if job["fault"] or job["state"] == "aborted" else ""
         say(
-            f"    {job['run']}  {job['step']:<12} {job['instrument'] or '-':<14} {job['state']:<8} {moment(job['ended_at'] or '')}{fault}"
+            f"    {job['run']}  {job['step']:<12} {job['instrument'] or '-':<14} {job['state']:<8} {moment(job['ended_at'] or '')}{why}"
         )
     say("  measurements")
     for m in row["measurements"]:
@@ -211,6 +212,13 @@ def show_trace(t: Trace) -> None:
             if calibration
             else f"|   `- calibration: {m.uncalibrated_reason}"
         )
+    for job in t.jobs:
+        for id in job.as_run.get("partial", ()):
+            raw = t.raw_files[id]
+            say(
+                f"|- raw file {raw.name} sha256 {raw.id[:16]} ({raw.size} bytes), partial: aborted, no value is drawn from it"
+            )
+            say(f"|   `- job {job.run} {job.id} ({job.capability}), run {job.device_run_id} of the device")
     made = next((j for j in t.jobs if t.ingredients and j.id == t.ingredients[0].job_id), None)
     if made:
         where = t.instruments[made.instrument_id or ""].name if made.instrument_id else "-"

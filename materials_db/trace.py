@@ -81,6 +81,7 @@ def trace(tx: Transaction, sample_id: str) -> Trace:
     ingredients = tx.find(db.Ingredient, sample_id=sample_id)
     measurements = tx.find(db.Measurement, order="taken_at", sample_id=sample_id)
     raw_files = {f.id: f for job in jobs for f in tx.find(db.RawFile, job_id=job.id)}
+    raw_files |= {id: tx.get(db.RawFile, id) for job in jobs for id in job.as_run.get("partial", ())}
     raw_files |= {m.raw_file_id: tx.get(db.RawFile, m.raw_file_id) for m in measurements if m.raw_file_id}
     found = Trace(
         sample=sample,

@@ -35,6 +35,8 @@ class Melt(Params):
 class ArcMelter(ProgramMachine):
     """See module."""
 
+    raw_name = "arc.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -84,7 +86,7 @@ class ArcMelter(ProgramMachine):
         return JobResult(
             job_id=request.job_id,
             readings=(reading,),
-            raw_files=(RawFile(name="arc.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             as_run={"run": run_id, **params.model_dump(mode="json")},
         )
 

@@ -14,6 +14,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from instruments.clock import Clock
@@ -314,14 +315,23 @@ class Furnace:
             ),
         )  # fmt: skip
 
-    async def _trace(self, scale: Scale) -> bytes:
-        """The controller's log of the run."""
+    async def salvage(self, request: JobRequest, run_id: str) -> tuple[RawFile, ...]:
+        """The log of a run that was reset, as far as it goes."""
+        seen = await self.look()
+        if (str(seen.count), seen.tag) != (run_id, request.job_id):
+            raise BadReply(f"the controller holds start {seen.count} of {seen.tag[:40]!r}, not run {run_id}")
+        raw = await self._trace(seen.scale, broken_off=True)
+        return (RawFile(name="temperature.csv", media_type="text/csv", content=raw),)
+
+    async def _trace(self, scale: Scale, *, broken_off: bool = False) -> bytes:
+        """The controller's log of the run; of one that was broken off, until the first place that holds no temperature."""
         logged = await self._get(LOG, 2 + LOGGED)
+        pvs = takewhile(lambda raw: raw not in INVALID, logged[2:]) if broken_off else logged[2:]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["time_s", "pv_degC"])
         every_s = double(logged[0:2])
-        writer.writerows([i * every_s, scale.celsius(raw, "logged PV")] for i, raw in enumerate(logged[2:]))
+        writer.writerows([i * every_s, scale.celsius(raw, "logged PV")] for i, raw in enumerate(pvs))
         return out.getvalue().encode("ascii")
 
     async def abort(self, run_id: str) -> None:

@@ -53,6 +53,8 @@ class DoseAndMix(Params):
 class GravimetricDoser(ProgramMachine):
     """See module."""
 
+    raw_name = "balance.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -103,7 +105,7 @@ class GravimetricDoser(ProgramMachine):
         return JobResult(
             job_id=request.job_id,
             readings=readings,
-            raw_files=(RawFile(name="balance.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             as_run={"run": run_id, "mix_rpm": params.mix_rpm, "mix_s": params.mix_s},
         )
 

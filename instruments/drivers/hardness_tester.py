@@ -54,6 +54,8 @@ class Indents(Params):
 class HardnessTester(ProgramMachine):
     """See module."""
 
+    raw_name = "indents.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -114,7 +116,7 @@ class HardnessTester(ProgramMachine):
         return JobResult(
             job_id=request.job_id,
             readings=(reading,),
-            raw_files=(RawFile(name="indents.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             checks=(await self.check(run_id, "vickers_hardness", "kgf/mm^2"),),
             as_run={"run": run_id, "left_out": len(indents) - n, **params.model_dump(mode="json")},
         )

@@ -65,6 +65,8 @@ class MeasureConductivity(Params):
 class ImpedanceAnalyser(ProgramMachine):
     """See module."""
 
+    raw_name = "impedance.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -144,7 +146,7 @@ class ImpedanceAnalyser(ProgramMachine):
                     taken_at=at,
                 ),
             ),
-            raw_files=(RawFile(name="impedance.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             checks=(check,),
             as_run={"run": run_id, "cell_constant_per_cm": cell, **params.model_dump(mode="json")},
         )

@@ -61,6 +61,8 @@ class PittingPotential(Params):
 class Potentiostat(ProgramMachine):
     """See module."""
 
+    raw_name = "polarisation.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -122,7 +124,7 @@ class Potentiostat(ProgramMachine):
         return JobResult(
             job_id=request.job_id,
             readings=(reading,),
-            raw_files=(RawFile(name="polarisation.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             as_run={"run": run_id, "reference": "Ag/AgCl (sat. KCl)", **params.model_dump(mode="json")},
         )
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
-from instruments.contract import Check, Fault, Found, JobRequest, Mode, NotStarted, Run, RunState, Unknowable
+from instruments.contract import Check, Fault, Found, JobRequest, Mode, NotStarted, RawFile, Run, RunState, Unknowable
 from instruments.crashpoint import crashpoint
 from instruments.errors import BadReply, DeviceRefused
 from instruments.scpi import accepted, fields, number, quoted, whole
@@ -30,6 +31,7 @@ class ProgramMachine:
     """Base of the three drivers of the electrolyte lab."""
 
     verified_on_hardware = False
+    raw_name: ClassVar[str]  #: of the raw file of a run
 
     def __init__(self, transport: Transport) -> None:
         self.wire = transport
@@ -112,6 +114,15 @@ class ProgramMachine:
         if sample != request.samples[0].sample_id:
             raise BadReply(f"run {run_id} answers for sample {sample[:40]!r}, not {request.samples[0].sample_id!r}")
         return found[1:]
+
+    async def salvage(self, request: JobRequest, run_id: str) -> tuple[RawFile, ...]:
+        """The raw file of a run that was stopped, as far as it goes."""
+        label, _ = await self.labelled(run_id)
+        if label != request.job_id:
+            raise BadReply(f"run {run_id} is of {label[:40]!r}, not of {request.job_id!r}")
+        raw = await self.wire.query_block(f"RUN:DATA? {run_id}")
+        rows = raw.count(b"\n") - 1
+        return (RawFile(name=self.raw_name, media_type="text/csv", content=raw),) if rows > 0 else ()
 
     async def check(self, run_id: str, quantity: str, unit: str, scale: float = 0.0) -> Check:
         """What its reference material read beside a run.

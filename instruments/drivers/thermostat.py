@@ -34,6 +34,8 @@ class HoldTemperature(Params):
 class Thermostat(ProgramMachine):
     """See module."""
 
+    raw_name = "temperature.csv"
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         super().__init__(transport)
         self.clock = clock
@@ -87,7 +89,7 @@ class Thermostat(ProgramMachine):
         return JobResult(
             job_id=request.job_id,
             readings=(reading,),
-            raw_files=(RawFile(name="temperature.csv", media_type="text/csv", content=raw),),
+            raw_files=(RawFile(name=self.raw_name, media_type="text/csv", content=raw),),
             as_run={"run": run_id, **params.model_dump(mode="json")},
         )
 

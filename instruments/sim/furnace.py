@@ -382,14 +382,19 @@ class TrayFurnace(Machine):
         return [self.raw(c) for c in found]
 
     def _logged(self) -> Registers:
-        """Seconds between two logged PVs (2 registers), and the PVs of the newest run at equal distances."""
+        """Seconds between two logged PVs (2 registers), and the PVs of the newest run at equal distances.
+
+        Places that a run did not come to hold no temperature.
+        """
         run = self.newest()
         if run is None:
             return [0, 0, *[self.raw(ROOM_C)] * LOGGED]
         plan, rng = pieces(run), self.world.rng("log", self.name, run.sample, run.attempt)
         whole = sum(p.seconds for p in plan)
+        reached = whole if self._end() == 1 else self._elapsed(run)
         logged = [along(*at(plan, whole * i / (LOGGED - 1))) + rng.gauss(0.0, 0.3) for i in range(LOGGED)]
-        return [*two(round(whole / (LOGGED - 1))), *(self.raw(c) for c in logged)]
+        places = [self.raw(c) if whole * i / (LOGGED - 1) <= reached else BROKEN for i, c in enumerate(logged)]
+        return [*two(round(whole / (LOGGED - 1))), *places]
 
 
 def pieces(run: PastRun) -> list[Piece]:

@@ -164,6 +164,39 @@ async def test_a_furnace_aborted_is_reset(sim: Path, tmp_path: Path) -> None:
     await made.close()
 
 
+ABORTED = """
+import asyncio, sys
+from pathlib import Path
+from instruments import crashpoint
+from tests.instruments.alloy import host
+from tests.instruments.test_alloy_host import job
+crashpoint.arm("partial data fetched:1")
+async def abort():
+    made = host(Path(sys.argv[1]), "furnace-1", Path(sys.argv[2]))
+    await made.submit(job(hold_s=400000.0))
+    await made.abort("T-1/age", "campaign stopped")
+asyncio.run(abort())
+"""
+
+
+async def test_killed_while_it_fetches_what_an_aborted_run_had_given_it_fetches_it_again(
+    sim: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite"
+    killed = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", ABORTED, str(sim), str(journal)], check=False
+    )
+    assert killed.returncode == -9
+    again = host(sim, "furnace-1", journal)
+    status, result = await again.perform(job(hold_s=400000.0))
+    assert (status.state, status.message) == (
+        JobState.ABORTED, "the program was reset; partial: temperature.csv is kept",
+    )  # fmt: skip
+    assert result is not None
+    assert ([file.name for file in result.raw_files], result.readings) == (["partial-temperature.csv"], ())
+    await again.close()
+
+
 async def test_a_set_point_outside_hard_limits_never_reaches_the_wire(sim: Path, tmp_path: Path) -> None:
     made = host(sim, "furnace-1", tmp_path / "journal.sqlite")
     for value in (99.0, 251.0, float("nan"), 1e300):
