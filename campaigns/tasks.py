@@ -16,6 +16,7 @@ from campaigns.errors import CampaignError
 from instruments.contract import ACTION, Fault, JobStatus
 from instruments.people import Answer, Entry, Question
 from materials_db import records as db
+from materials_db.errors import ConflictError
 from materials_db.store import MaterialsStore, Transaction
 
 ACTOR = "labctl"
@@ -256,45 +257,70 @@ def respond(
     Parameters
     ----------
     samples
-        Ids as they were typed or scanned; where given they must be the ones that are asked about.
+        Ids as they were typed or scanned: they must be the ones that are asked about.
     happened
         For a question in doubt: whether the act took place.
 
     Raises
     ------
     TaskError
-        The samples are others, a value is missing, unknown or out of range, or the question is of the other kind.
+        The samples are not named or are others, a value is missing, unknown or out of range, or the question is of
+        another kind.
     ConflictError
         It was answered already.
     """
     task = tx.get(db.Task, task_id)
+    check_open(task)
     check_samples(task, samples)
+    check_kind(task, answer, happened)
+    check_values(task, answer)
     if task.question == "in_doubt":
-        if answer.done and happened is None:
-            raise TaskError(
-                f"{task_id} asks whether it happened; say --happened or --not-started, or: labctl task fail"
-            )
         write(tx, task, answer, happened=happened)
         return settle(tx, task, answer, happened)
-    if task.question == "parked":
-        write(tx, task, answer)
-        return unpark(tx, task, answer)
-    if happened is not None:
-        raise TaskError(f"{task_id} is a step to be done: --happened and --not-started belong to questions in doubt")
-    check_values(task, answer)
-    if strange := sorted(set(answer.lost) - set(task.samples)):
-        raise TaskError(f"{task_id} is about {', '.join(task.samples)}, not {', '.join(strange)}")
     write(tx, task, answer)
+    if task.question == "parked":
+        return unpark(tx, task, answer)
     return "the campaign goes on" if answer.done else f"{', '.join(task.samples)} is given up"
 
 
+def check_open(task: db.Task) -> None:
+    """It is still asked."""
+    if task.state == "withdrawn":
+        raise ConflictError(f"{task.id} was withdrawn: nothing is asked any more; nothing was written")
+    if task.state != "open":
+        raise ConflictError(
+            f"{task.id} was answered already, by {task.answered_by} ({task.state}); nothing was written"
+        )
+
+
 def check_samples(task: db.Task, typed: Sequence[str]) -> None:
-    """The person has the right thing in hand."""
-    wrong = sorted({s.strip().upper() for s in typed} ^ {s.upper() for s in task.samples}) if typed else []
-    if wrong:
+    """The person has the right thing in hand. The id is not told to who did not give it: it shall be read off the label."""
+    if not typed:
+        each = "the sample in hand" if len(task.samples) == 1 else f"each of its {len(task.samples)} samples"
+        raise TaskError(f"{task.id} needs the label of {each}, typed or scanned: --sample ID; nothing was written")
+    if {labelled(s) for s in typed} != set(task.samples):
         raise TaskError(
             f"{task.id} is about {', '.join(task.samples)}, not {', '.join(typed)}: check the label; nothing was written"
         )
+
+
+def labelled(typed: str) -> str:
+    """A sample's id as labels bear it: ``s-12`` is S-00012."""
+    text = typed.strip().upper()
+    digits = text.removeprefix("S-")
+    return f"S-{int(digits):05d}" if text.startswith("S-") and digits.isascii() and digits.isdigit() else text
+
+
+def check_kind(task: db.Task, answer: Answer, happened: bool | None) -> None:
+    """What is answered is what was asked."""
+    if task.question == "in_doubt" and answer.done and happened is None:
+        raise TaskError(f"{task.id} asks whether it happened; say --happened or --not-started, or: labctl task fail")
+    if task.question != "in_doubt" and happened is not None:
+        raise TaskError(f"{task.id} is no question in doubt: --happened and --not-started belong to those")
+    if answer.lost and task.question != "step":
+        raise TaskError(f"{task.id} is about one held sample; if that is lost: labctl task fail {task.id}")
+    if strange := sorted(set(answer.lost) - set(task.samples)):
+        raise TaskError(f"{task.id} is about {', '.join(task.samples)}, not {', '.join(strange)}")
 
 
 def check_values(task: db.Task, answer: Answer) -> None:
@@ -305,8 +331,11 @@ def check_values(task: db.Task, answer: Answer) -> None:
         if field is None:
             raise TaskError(f"{task.id} does not ask for {name!r}; it asks for {', '.join(fields) or 'no values'}")
         if not field.low <= value <= field.high:
-            raise TaskError(f"{name} = {value:g} {field.unit} is outside {field.low:g} to {field.high:g} {field.unit}")
-    missing = [f"{f.name} in {f.unit}" for f in fields.values() if f.name not in answer.values]
+            unit = "" if field.unit == "1" else f" {field.unit}"
+            raise TaskError(f"{name} = {value:g}{unit} is outside {field.low:g} to {field.high:g}{unit}")
+    missing = [
+        f.name if f.unit == "1" else f"{f.name} in {f.unit}" for f in fields.values() if f.name not in answer.values
+    ]
     if missing and answer.done:
         raise TaskError(f"{task.id} asks for {', '.join(missing)}; add --value {next(iter(fields))}=NUMBER")
 

@@ -171,7 +171,7 @@ def show_task(row: Row) -> None:
             f"  answered by {row['answered_by']} {moment(row['answered_at'] or '')}: {row['answer'].get('note') or row['state']}"
         )
         return
-    samples = " ".join(f"--sample {s}" for s in row["samples"])
+    samples = " ".join(["--sample LABEL"] * len(row["samples"]))  # to be read off the sample, not off this page
     values = "".join(f" --value {f['name']}=NUMBER" for f in row["prompt"].get("fields", []))
     if row["question"] == "in_doubt":
         say(f"  it happened:       labctl task done {row['id']} {samples} --happened")
@@ -180,7 +180,7 @@ def show_task(row: Row) -> None:
         say(f"  try again:         labctl task done {row['id']} {samples}")
     else:
         say(f"  when it is done:   labctl task done {row['id']} {samples}{values}")
-    say(f'  if it went wrong:  labctl task fail {row["id"]} --reason "..."')
+    say(f'  if it went wrong:  labctl task fail {row["id"]} {samples} --reason "..."')
 
 
 def quality_of(m: db.Measurement) -> str:

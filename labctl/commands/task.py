@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,11 @@ ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who 
 NoteOption = Annotated[str, typer.Option("--note", help="Anything worth keeping.")]
 SampleOption = Annotated[
     list[str] | None,
-    typer.Option("--sample", metavar="ID", help="The sample in hand, typed or scanned; refused if it is another."),
+    typer.Option(
+        "--sample",
+        metavar="ID",
+        help="The sample in hand, typed or scanned from its label; asked for at a terminal, refused if it is another.",
+    ),
 ]
 
 
@@ -71,15 +76,17 @@ def done(
     from labctl import asking
     from materials_db import glance
 
-    id = glance.resolve(database(lab), "T", task)
+    path = database(lab)
+    id = glance.resolve(path, "T", task)
+    values, reasons = asking.numbers(value or ()), asking.reasons(lost or ())
     follows = asking.respond(
-        open_lab(lab), id, done=True, by=by, note=note, samples=sample or (),
-        values=asking.numbers(value or ()), happened=happened, lost=asking.reasons(lost or ()),
+        open_lab(lab), id, done=True, by=by, note=note, samples=in_hand(path, id, sample),
+        values=values, happened=happened, lost=reasons,
     )  # fmt: skip
     print(f"{id} is answered; {follows}")
 
 
-@app.command(epilog='Example: labctl task fail T-00001 --reason "cracked when clamped"')
+@app.command(epilog='Example: labctl task fail T-00001 --sample S-00012 --reason "cracked when clamped"')
 def fail(
     task: TaskArgument,
     reason: Annotated[str, typer.Option("--reason", help="What went wrong; goes on record.")],
@@ -91,6 +98,16 @@ def fail(
     from labctl import asking
     from materials_db import glance
 
-    id = glance.resolve(database(lab), "T", task)
-    follows = asking.respond(open_lab(lab), id, done=False, by=by, note=reason, samples=sample or ())
+    path = database(lab)
+    id = glance.resolve(path, "T", task)
+    follows = asking.respond(open_lab(lab), id, done=False, by=by, note=reason, samples=in_hand(path, id, sample))
     print(f"{id} is answered; {follows}")
+
+
+def in_hand(path: Path | str, id: str, given: list[str] | None) -> list[str]:
+    """The samples that were named; at a terminal they are asked for, if the task is still open."""
+    from labctl import asking
+    from materials_db import glance
+
+    row = next((r for r in glance.tasks(path) if r["id"] == id), None)
+    return given or (asking.scanned(len(row["samples"])) if row else [])

@@ -76,7 +76,7 @@ async def run(
 def say_yes(lab: VirtualLab) -> None:
     with lab.store.transaction() as tx:
         for task in tx.find(db.Task, state="open"):
-            tasks.respond(tx, task.id, Answer(by="Ada", at=lab.clock.now(), done=True))
+            tasks.respond(tx, task.id, Answer(by="Ada", at=lab.clock.now(), done=True), samples=task.samples)
         for held in tx.find(db.Hold, state="active"):
             tx.move(db.Hold, held.id, at=lab.clock.now(), actor="Ada", state="released", released_by="Ada")
 
@@ -416,7 +416,11 @@ def test_where_labctl_breaks_down_a_sample_waits_for_a_person_and_the_others_go_
 
         with lab.store.transaction() as tx:
             tasks.respond(
-                tx, task.id, Answer(by="Ada", at=lab.clock.now(), done=True), happened=None if before else False
+                tx,
+                task.id,
+                Answer(by="Ada", at=lab.clock.now(), done=True),
+                samples=task.samples,
+                happened=None if before else False,
             )
         await run(lab, again=id)
         assert [e.state for e in found(lab, db.Experiment)] == ["done"] * 5

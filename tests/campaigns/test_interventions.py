@@ -100,6 +100,7 @@ class Floor:
     def answer(self, task: str, **said: Any) -> str:
         """A person answers."""
         with self.lab.store.transaction() as tx:
+            said = {"samples": tx.get(db.Task, task).samples, **said}
             return tasks.respond(tx, task, Answer(by="Ada", at=self.lab.clock.now(), done=True), **said)
 
     def states(self) -> list[str]:

@@ -84,7 +84,7 @@ def say(lab: VirtualLab, task: db.Task, *, done: bool = True, **more: Any) -> st
     said = {key: more.pop(key) for key in ("note", "values", "lost") if key in more}
     answer = Answer(by="Ada", at=lab.clock.now(), done=done, **said)
     with lab.store.transaction() as tx:
-        return tasks.respond(tx, task.id, answer, **more)
+        return tasks.respond(tx, task.id, answer, **{"samples": task.samples, **more})
 
 
 def experiments(lab: VirtualLab, id: str) -> list[db.Experiment]:
@@ -113,6 +113,8 @@ def test_a_step_by_hand_waits_for_its_answer_and_its_value_is_a_measurement() ->
                     assert tx.get(db.Job, task.job_id).state == "waiting_human"
                 with pytest.raises(TaskError, match="check the label"):
                     say(lab, task, samples=["S-99999"], values={"turbidity": 1.0})
+                with pytest.raises(TaskError, match="needs the label of the sample in hand"):
+                    say(lab, task, samples=[], values={"turbidity": 1.0})
                 with pytest.raises(TaskError, match="asks for turbidity"):
                     say(lab, task)
                 with pytest.raises(TaskError, match="outside 0 to 10"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from materials_db import records as db
 
 if TYPE_CHECKING:
+    from labctl.wiring import Lab
     from tests.crash.lab import CrashLab
 
 TECHNICIAN = "Ada"
@@ -60,26 +61,25 @@ def set_right(lab: CrashLab) -> None:
             held = {hold.instrument for hold in tx.find(db.Hold, state="active")}
             resting = [c.id for c in tx.find(db.Campaign, state="paused")]
             resting += [c.id for c in tx.find(db.Campaign, state="running", wanted="pause")]
-            asked = [(t.id, t.question, t.job_id) for t in tx.find(db.Task, state="open") if t.question != "step"]
+            asked = [t for t in tx.find(db.Task, state="open") if t.question != "step"]
         for name in held:
             asking.release(opened, name, TECHNICIAN)
         for id in resting:
             campaigning.wish(opened, id, "run")
-        for id, question, job_id in asked:
-            answer(lab, opened, id, question, job_id)
+        for task in asked:
+            answer(lab, opened, task)
     finally:
         opened.store.close()
 
 
-def answer(lab: CrashLab, opened: object, task_id: str, question: str, job_id: str) -> None:
+def answer(lab: CrashLab, opened: Lab, task: db.Task) -> None:
     """A technician looks what happened where neither record nor machine could tell, and gives up what is parked."""
-    from labctl import asking, wiring
+    from labctl import asking
 
-    assert isinstance(opened, wiring.Lab)
-    if question == "parked":
-        asking.respond(opened, task_id, done=False, by=TECHNICIAN, note="given up")
+    if task.question == "parked":
+        asking.respond(opened, task.id, done=False, by=TECHNICIAN, samples=task.samples, note="given up")
         return
     with opened.store.transaction() as tx:
-        job = tx.get(db.Job, job_id)
+        job = tx.get(db.Job, task.job_id)
     happened = (job.tray or job.id) in lab.simulator.acts()
-    asking.respond(opened, task_id, done=True, by=TECHNICIAN, happened=happened)
+    asking.respond(opened, task.id, done=True, by=TECHNICIAN, samples=task.samples, happened=happened)
