@@ -165,10 +165,28 @@ def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> 
     """A paused campaign that should run or stop must be running for a worker to adopt it."""
     wakes = campaign.state != "running" and wanted != "pause"
     changes: dict[str, Any] = {"state": "running", "reason": ""} if wakes else {}
-    if wanted == "abort":
-        wanted, changes["abort"] = "stop", True
+    abort, wanted = wanted == "abort", "stop" if wanted == "abort" else wanted
+    if campaign.abort is not abort:  # also back: a later stop must not break off what an earlier abort would have
+        changes["abort"] = abort
     if campaign.wanted != wanted or changes:
         tx.move(db.Campaign, campaign.id, at=at, actor=wiring.actor(), was=[campaign.state], wanted=wanted, **changes)
+
+
+def pausing(lab: Lab, campaign_id: str) -> str:
+    """What a campaign finishes before it rests, and until when; on one line."""
+    from campaigns import remaining
+
+    now = lab.clock().now()
+    with lab.store.transaction() as tx:
+        paused = tx.get(db.Campaign, campaign_id).state == "paused"
+        count, jobs = remaining.under_way(tx, campaign_id)
+    if paused:
+        return f"{campaign_id} is paused."
+    if not count:
+        return f"Pausing {campaign_id}: nothing is under way, but for what is being proposed at this moment."
+    what = "1 experiment under way is" if count == 1 else f"{count} experiments under way are"
+    until = remaining.earliest_end(jobs, lab.capabilities(), now)
+    return f"Pausing {campaign_id}: {what} finished first, at the earliest by {until:%a %d %b %H:%M} lab time."
 
 
 def in_words(spec: Spec) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from campaigns.toml_file import FileFaults
 
 
-LISTED = ("campaign", "experiment", "sample", "candidate", "measurement")  #: kinds with a `list` command
+LISTED = ("campaign", "experiment", "sample", "candidate", "measurement", "task")  #: kinds with a `list` command
 
 
 class LabError(Exception):

@@ -141,15 +141,13 @@ class Ticker:
         self._asked = now
         try:
             campaigning.wish(self.session.lab, id, "pause")
+            words = campaigning.pausing(self.session.lab, id)
         except ConflictError:
             return  # it has ended by itself in this moment
         except UnreachableError:
             self._tell("The database does not answer: nothing can be written down. Ctrl-C again within 10 s stops now.")
             return
-        self._tell(
-            f"Pausing {id}: experiments under way are finished first. Ctrl-C again within 10 s stops now."
-            f" Later: labctl campaign resume {id}"
-        )
+        self._tell(f"{words} Ctrl-C again within 10 s stops now. Later: labctl campaign resume {id}")
 
 
 def follow_in_pipe(path: Place, id: str, ticker: Ticker) -> None:

@@ -52,6 +52,14 @@ class Session:
             self.worker.stop()
             self.worker.join(timeout_s=10)
 
+    def see_to_it(self) -> None:
+        """Work until nothing is left to do, if we are the worker."""
+        if self.worker is None:
+            return
+        self.worker.join()
+        if self.worker.error is not None:
+            raise self.worker.error
+
     def finish(self, *, quiet: bool = False) -> None:
         """Our campaign rests. Others may still need us: serve them until they rest too."""
         if self.worker is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labctl.options import CampaignArgument, Format, LabOption, OutputOption, database, group, lab_folder, open_lab
+
+if TYPE_CHECKING:
+    from labctl.wiring import Lab
 
 app = group("Launch campaigns, follow them, pause and resume them.")
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file.")]
@@ -59,20 +63,24 @@ def resume(campaign: CampaignArgument, lab: LabOption = None, quiet: QuietOption
 
 @app.command(epilog="Example: labctl campaign pause C-0001")
 def pause(campaign: CampaignArgument, lab: LabOption = None) -> None:
-    """Start nothing new; experiments under way are finished first."""
-    request(campaign, lab, "pause", "pauses when the experiments under way are done; resume: labctl campaign resume")
+    """Start nothing new; experiments under way are finished first, as samples may spoil half-way. Says until when."""
+    from labctl.campaigning import pausing
+
+    request(campaign, lab, "pause", lambda lab, name: f"{pausing(lab, name)} Later: labctl campaign resume {name}")
 
 
 @app.command(epilog="Example: labctl campaign stop C-0001")
 def stop(campaign: CampaignArgument, lab: LabOption = None) -> None:
     """End the campaign after the jobs that are running now."""
-    request(campaign, lab, "stop", "stops after the jobs that are running now; see: labctl campaign show")
+    words = "stops after the jobs that are running now; see: labctl campaign show"
+    request(campaign, lab, "stop", lambda _, name: f"{name} {words} {name}")
 
 
 @app.command(epilog="Example: labctl campaign abort C-0001")
 def abort(campaign: CampaignArgument, lab: LabOption = None) -> None:
     """End the campaign now: running jobs are broken off, what they have measured is kept."""
-    request(campaign, lab, "abort", "is being aborted: running jobs are broken off; see: labctl campaign show")
+    words = "is being aborted: running jobs are broken off; see: labctl campaign show"
+    request(campaign, lab, "abort", lambda _, name: f"{name} {words} {name}")
 
 
 @app.command(epilog="Example: labctl campaign priority C-0001 5")
@@ -110,16 +118,20 @@ def due(
     print(f"{id} is due {when:%Y-%m-%d %H:%M} UTC")
 
 
-def request(campaign: str, lab: Path | None, wanted: str, words: str) -> None:
-    """Write down what is wanted, and see to it if nobody else does."""
+def request(campaign: str, lab: Path | None, wanted: str, words: Callable[[Lab, str], str]) -> None:
+    """Write down what is wanted, say so, and see to it if nobody else does."""
     from labctl import session
+    from labctl.errors import StoppedError
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
     ours = session.request(lab_folder(lab), id, wanted)
-    print(f"{id} {words} {id}")
-    if ours.worker is not None:
-        ours.worker.join()
+    print(words(ours.lab, id), flush=True)  # it may take days from here
+    try:
+        ours.see_to_it()
+    except KeyboardInterrupt:
+        ours.leave()
+        raise StoppedError(f"stopped now; {id} was to {wanted}", hint=f"labctl campaign {wanted} {id}") from None
 
 
 @app.command("list", epilog="Example: labctl campaign list -o json")
