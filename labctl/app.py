@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 
 from labctl.options import LabOption
 
+INTERRUPTED = 130  #: exit status after Ctrl-C
 NAMES = {
     "init": "Make a lab: its folder with commented files to start from.",
     "campaign": "Launch campaigns, follow them, pause and resume them.",
@@ -102,14 +104,23 @@ def main() -> int:
         quiet_pipe()
         return 0
     except KeyboardInterrupt:
-        return 130
+        return interrupted()
     except expected() as error:
         from labctl.errors import show
 
         if os.environ.get("LABCTL_DEBUG"):
             raise
         return show(error)
+    if status == INTERRUPTED:  # typer's answer to Ctrl-C
+        return interrupted()
     return status if isinstance(status, int) else 0  # what `raise typer.Exit(1)` comes back as
+
+
+def interrupted() -> int:
+    """Ctrl-C before a campaign is followed, or in any other command. One more ends it at once, without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    print("stopped by Ctrl-C; the same command can be typed again", file=sys.stderr)
+    return INTERRUPTED
 
 
 def keep_stdout() -> None:

@@ -123,7 +123,7 @@ def release(lab: Lab, name: str, by: str | None) -> None:
     with lab.store.transaction() as tx:
         held = active(tx, lab, name)
         if not held:
-            raise ConflictError(f"{name} is not held")
+            raise ConflictError(f"{name} is not held; what is: labctl instrument list")
         holds = [known for known in held if known.reason != STOPPED]
         if not holds:
             raise ConflictError(f"{name} is stopped with the whole lab; first: labctl stop --release")

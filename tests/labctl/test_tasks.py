@@ -105,6 +105,20 @@ def test_at_a_terminal_the_sample_is_asked_for(asked: Path) -> None:
     assert labctl("task", "list", "-o", "name")[0].split() == ["T-00002"]
 
 
+def test_ctrl_c_at_the_question_writes_nothing_and_says_what_to_type(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(count: int) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("labctl.asking.scanned", pressed)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["labctl", "task", "done", "1", *READ])
+    assert main() == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; the same command can be typed again\n"
+    assert len(glance.tasks(database_place(asked))) == 3
+
+
 def test_what_was_answered_is_not_answered_again_by_another(asked: Path) -> None:
     labctl("task", "done", "1", "--sample", "S-1", *READ, "--by", "Ada")
     _, error = labctl("task", "fail", "1", "--sample", "S-1", "--reason", "cracked", "--by", "Ben", code=6)
