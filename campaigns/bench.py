@@ -29,7 +29,6 @@ ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
 DATABASE_S = 0.5  #: wall seconds between tries to reach a database that went away
-HELD = ("in_doubt", "parked")  #: questions for whose answer a sample is held
 MOST_TRIES = 50  #: of one step for one sample, those included that people asked for
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
@@ -305,7 +304,7 @@ def in_flight(tx: Transaction, campaign_id: str) -> list[tuple[str, list[str]]]:
     found = []
     for e in tx.find(db.Experiment, order="number", campaign_id=campaign_id, state=("planned", "running")):
         jobs = [f"{e.id}/{step['name']}" for step in e.plan["steps"]]
-        answered = tx.find(db.Task, order="answered_at", question=HELD, job_id=all_tries(jobs), state="done")
+        answered = tx.find(db.Task, order="answered_at", question=tasks.HELD, job_id=all_tries(jobs), state="done")
         found.append((f"{e.id}~{answered[-1].id}" if answered else e.id, jobs))
     return found
 
@@ -317,14 +316,14 @@ def all_tries(jobs: Sequence[str]) -> list[str]:
 
 def unattended(tx: Transaction, campaign_id: str, flying: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Samples that were held and go on, which no workflow carries yet."""
-    if not tx.find(db.Task, question=HELD, state="done", limit=1):
+    if not tx.find(db.Task, question=tasks.HELD, state="done", limit=1):
         return []
     return [(id, jobs) for id, jobs in in_flight(tx, campaign_id) if id not in flying and "~" in id]
 
 
 def answered(tx: Transaction) -> list[tuple[str, list[str]]]:
     """Samples of campaigns under way that a person has sent on their way again: workflow and jobs of each."""
-    tasks_done = tx.find(db.Task, question=HELD, state="done")
+    tasks_done = tx.find(db.Task, question=tasks.HELD, state="done")
     ids = list({task.job_id.split("/")[0] for task in tasks_done})
     going = tx.find(db.Experiment, id=ids, state=("planned", "running")) if ids else []
     running = (

@@ -20,6 +20,7 @@ from materials_db.errors import ConflictError
 from materials_db.store import MaterialsStore, Transaction
 
 ACTOR = "labctl"
+HELD = ("in_doubt", "parked")  #: questions for whose answer a sample is held
 SILENT = results.SILENT
 SICK, SICK_OF = 3, 5  #: so many machine faults of so many jobs take an instrument out
 TWICE = 2  #: so many runs in a row whose reference was off do, too; a single one is only repeated
@@ -267,13 +268,15 @@ def respond(
         The samples are not named or are others, a value is missing, unknown or out of range, or the question is of
         another kind.
     ConflictError
-        It was answered already.
+        It was answered already, or the sample cannot go on because its campaign has ended.
     """
     task = tx.get(db.Task, task_id)
     check_open(task)
     check_samples(task, samples)
     check_kind(task, answer, happened)
     check_values(task, answer)
+    if task.question in HELD and answer.done:
+        check_goes_on(tx, task)
     if task.question == "in_doubt":
         write(tx, task, answer, happened=happened)
         return settle(tx, task, answer, happened)
@@ -291,6 +294,20 @@ def check_open(task: db.Task) -> None:
         raise ConflictError(
             f"{task.id} was answered already, by {task.answered_by} ({task.state}); nothing was written"
         )
+
+
+def check_goes_on(tx: Transaction, task: db.Task) -> None:
+    """There is a campaign with which the sample can go on."""
+    campaign = campaign_of(tx, tx.get(db.Job, task.job_id))
+    if campaign.state not in ("running", "paused"):
+        sample = ", ".join(task.samples)
+        hint = f"give it up with: labctl task fail {task.id} --sample ID --reason WHY"
+        raise ConflictError(f"{campaign.id} has ended ({campaign.state}): {sample} cannot go on; {hint}")
+
+
+def campaign_of(tx: Transaction, job: db.Job) -> db.Campaign:
+    """The campaign that wants a job done."""
+    return tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id)
 
 
 def check_samples(task: db.Task, typed: Sequence[str]) -> None:
@@ -390,7 +407,7 @@ def unpark(tx: Transaction, task: db.Task, answer: Answer) -> str:
 
 def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
     """See that the campaign takes the sample up again."""
-    campaign = tx.get(db.Campaign, tx.get(db.Experiment, job.experiment_id).campaign_id)
+    campaign = campaign_of(tx, job)
     if campaign.state == "running":
         return f"{job.sample_id} goes on"
     if campaign.state == "paused" and campaign.wanted == "run":
@@ -405,7 +422,7 @@ def carry_on(tx: Transaction, job: db.Job, answer: Answer) -> str:
 def give_up_held(tx: Transaction, campaign_id: str, at: datetime) -> None:
     """A campaign that is stopped asks nobody any more: its held samples end, their questions are withdrawn."""
     for experiment in tx.find(db.Experiment, campaign_id=campaign_id, state="held"):
-        for task in tx.find(db.Task, question=["in_doubt", "parked"], state="open"):
+        for task in tx.find(db.Task, question=HELD, state="open"):
             if task.job_id.split("/")[0] == experiment.id:
                 tx.move(db.Task, task.id, at=at, actor=ACTOR, was=["open"], state="withdrawn")
         results.end_experiment(tx, experiment.id, "aborted", f"campaign stopped; {experiment.outcome}", at)
@@ -414,5 +431,5 @@ def give_up_held(tx: Transaction, campaign_id: str, at: datetime) -> None:
 def open_doubts(tx: Transaction, campaign_id: str) -> list[str]:
     """Samples of this campaign that wait for a person's answer."""
     held = {e.id for e in tx.find(db.Experiment, campaign_id=campaign_id, state="held")}
-    tasks = tx.find(db.Task, question=["in_doubt", "parked"], state="open") if held else []
+    tasks = tx.find(db.Task, question=HELD, state="open") if held else []
     return [s for t in tasks for s in t.samples if t.job_id.split("/")[0] in held]

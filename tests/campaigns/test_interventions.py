@@ -97,11 +97,11 @@ class Floor:
             for hold in tx.find(db.Hold, state="active"):
                 tx.move(db.Hold, hold.id, at=at, actor="Ada", state="released", released_by="Ada", released_at=at)
 
-    def answer(self, task: str, **said: Any) -> str:
+    def answer(self, task: str, *, done: bool = True, **said: Any) -> str:
         """A person answers."""
         with self.lab.store.transaction() as tx:
             said = {"samples": tx.get(db.Task, task).samples, **said}
-            return tasks.respond(tx, task, Answer(by="Ada", at=self.lab.clock.now(), done=True), **said)
+            return tasks.respond(tx, task, Answer(by="Ada", at=self.lab.clock.now(), done=done), **said)
 
     def states(self) -> list[str]:
         """Of all experiments."""
@@ -220,6 +220,21 @@ def test_a_stopped_campaign_asks_nobody_any_more_about_samples_that_it_held() ->
         assert [task.state for task in floor.find(db.Task)] == ["withdrawn"]
         with pytest.raises(ConflictError, match="withdrawn"):
             floor.answer("T-00001", happened=False)
+
+    at_work(story)
+
+
+def test_a_held_sample_of_a_campaign_that_broke_down_can_only_be_given_up() -> None:
+    async def story(floor: Floor) -> None:
+        doubt(floor, "doser-1", "E-00001/mix")
+        id = await floor.launch(budget={"experiments": 1}, **ONE)
+        await floor.until()
+        floor.wish(id, state="failed", reason="a bug", ended_at=floor.lab.clock.now())
+        with pytest.raises(ConflictError, match="C-0001 has ended \\(failed\\): S-00001 cannot go on"):
+            floor.answer("T-00001", happened=False)
+        assert floor.states() == ["held"]
+        assert floor.answer("T-00001", done=False) == "S-00001 is given up"
+        assert floor.states() == ["failed"]
 
     at_work(story)
 
