@@ -3,7 +3,8 @@
 A box of numbers, five random points, then `suggest`; the listed candidate nearest to what it
 suggests is taken. Of a composition the box has all fractions but the last, which the others
 decide. It is told the same wish as all others, as far as it can be: what it maximises is minus
-the distance to a target, limits are its constraints, and for a map the doubt alone counts.
+the distance to a target, what breaks a limit is worth the least of what was found, and for a map
+the doubt alone counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from campaigns.budget import keeps_limits
 from campaigns.candidate import Candidate
 from campaigns.errors import SpaceError
 from campaigns.optimizer import Objective, Observation, Proposal
@@ -55,10 +57,8 @@ class PlainLibrary:
         found: list[Proposal] = []
         with quiet():
             library = self._library(box, objective, known, (seed, len(known), len(pending)))
-            aimless = library.is_constrained and library.max is None  # nothing kept the limits yet
             for _ in range(min(n, int(free.sum()))):
-                early = len(known) + len(found) < FIRST
-                asked = library.random_sample(1)[0] if early or aimless else library.suggest()
+                asked = library.random_sample(1)[0] if len(known) + len(found) < FIRST else library.suggest()
                 row = box.nearest(asked, free)
                 free[row] = False
                 found.append(Proposal(candidate=space.pool[row], reason="nearest to what the library suggests"))
@@ -85,41 +85,26 @@ class PlainLibrary:
 
     def _library(self, box: Box, objective: Objective, known: Sequence[Observation], seed: Sequence[int]) -> Any:
         """The library with all that is known."""
-        import numpy as np
         from bayes_opt import BayesianOptimization
 
         state = int(generator("plain", *seed).integers(2**31))
         library = BayesianOptimization(
-            None, box.bounds, random_state=state, verbose=0, allow_duplicate_points=True, **wish(objective)
-        )
-        for o in known:
-            limited = [o.measured(limit.quantity, objective.quantity) for limit in objective.limits]
-            if o.value is None or (library.is_constrained and None in limited):
-                continue
-            values = [m.value for m in limited if m is not None]
-            kept = np.squeeze(values) if library.is_constrained else None  # the library takes a single one bare
-            library.register(box.point(o.candidate), float(objective.worth(o.value)), kept)
+            None, box.bounds, acquisition_function=chosen(objective), random_state=state, verbose=0,
+            allow_duplicate_points=True,
+        )  # fmt: skip
+        told = [(o, float(objective.worth(o.value))) for o in known if o.value is not None]
+        least = min((worth for _, worth in told), default=0.0)
+        for o, worth in told:
+            counts = objective.goal == "map" or keeps_limits(objective, o)
+            library.register(box.point(o.candidate), worth if counts else least)
         return library
 
 
-def wish(objective: Objective) -> dict[str, Any]:
-    """How the library is told what is wanted beside a large value. Its constraints and its doubt do not go together."""
-    import numpy as np
+def chosen(objective: Objective) -> Any:
+    """The acquisition of a map; None for the library's own."""
     from bayes_opt.acquisition import UpperConfidenceBound
-    from scipy.optimize import NonlinearConstraint
 
-    if objective.goal == "map":
-        return {"acquisition_function": UpperConfidenceBound(kappa=ONLY_DOUBT)}
-    if not objective.limits:
-        return {}
-    low = np.array([-np.inf if limit.low is None else limit.low for limit in objective.limits])
-    high = np.array([np.inf if limit.high is None else limit.high for limit in objective.limits])
-    return {"constraint": NonlinearConstraint(unasked, low, np.maximum(high, np.nextafter(low, np.inf)))}
-
-
-def unasked(*_: Any) -> Any:
-    """The constraint's function: the library is told values, and never asks."""
-    raise AssertionError("the library was to be told, not to measure")
+    return UpperConfidenceBound(kappa=ONLY_DOUBT) if objective.goal == "map" else None
 
 
 class Box:

@@ -126,7 +126,7 @@ def test_many_good_ones_are_counted_by_their_share(table: Path) -> None:
     assert {"top", "acceleration"} <= set(found.rows[0])
 
 
-def test_limits_are_constraints_of_the_plain_library(table: Path) -> None:
+def test_the_plain_library_is_told_what_breaks_a_limit(table: Path) -> None:
     limit = '[[limits]]\nquantity = "hard"\nunit = ""\nmax = 0.5\n'
     _, known = read_known(table, campaign(table, BEST, limit))
     told = [known.observation(i, row) for i, row in enumerate(first_rows(known, 1, 15), start=1)]
@@ -134,7 +134,7 @@ def test_limits_are_constraints_of_the_plain_library(table: Path) -> None:
     assert max(merit(known)[known.pool.index(p.candidate)] for p in found) > 0.2
 
 
-def test_while_nothing_keeps_the_limits_the_plain_library_guesses(table: Path) -> None:
+def test_while_nothing_keeps_the_limits_the_plain_library_still_proposes(table: Path) -> None:
     limit = '[[limits]]\nquantity = "hard"\nunit = ""\nmin = 1\nmax = 1\n'
     _, known = read_known(table, campaign(table, BEST, limit))
     told = [known.observation(i, i) for i in range(8)]
