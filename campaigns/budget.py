@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from campaigns.optimizer import Objective, Observation, Outlook
 
@@ -36,7 +36,7 @@ class Cost:
 
     money: float = 0.0
     stock_mg: Mapping[str, float] = field(default_factory=dict)
-    instrument_s: Mapping[str, float] = field(default_factory=dict)  #: where limited; of a tray its share
+    instrument_s: Mapping[str, float] = field(default_factory=dict)  #: where limited; nothing where mates have paid
 
 
 def exhausted(limits: Limits, used: Used) -> str | None:
@@ -80,10 +80,14 @@ def add(used: Used, cost: Cost) -> Used:
     )
 
 
-def settle(used: Used, promised: Mapping[str, float], took: Mapping[str, float]) -> Used:
-    """The same once an experiment has ended: the instrument time that it took stands for what was promised."""
-    given_back = {name: took.get(name, 0.0) - seconds for name, seconds in promised.items()}
-    return replace(used, instrument_s=summed(used.instrument_s, given_back))
+def standing(limits: Limits, used: Used) -> list[str]:
+    """What is used or promised of what is limited by more than time and number, in words."""
+    found = [f"{used.money:.6g} of {limits.money:.6g} EUR"] if limits.money is not None else []
+    found += [
+        f"{used.stock_mg.get(n, 0.0) / 1000:.4g} of {mg / 1000:.4g} g of {n}" for n, mg in limits.stock_mg.items()
+    ]
+    hours = {n: (used.instrument_s.get(n, 0.0) / 3600, s / 3600) for n, s in limits.instrument_s.items()}
+    return [*found, *(f"{took:.3g} of {all_:.3g} h of {n}" for n, (took, all_) in hours.items())]
 
 
 def summed(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

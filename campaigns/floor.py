@@ -115,6 +115,7 @@ class Floor:
             coming=self._coming,
             look=lambda: self.clock.sleep(self.look_s),
             now=self.clock.elapsed,
+            may_go=self._may_go,
             urgency=lambda member: self.turns.urgency(member.campaign, member.since),
         )
 
@@ -359,7 +360,7 @@ class Floor:
         return self.tray_wait_s.get(instrument, usual)
 
     async def _start_tray(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]] | None:
-        """Take an instrument, then whoever is there by then; what is no longer wanted stays behind."""
+        """Take an instrument, then the first who are there by then; what is no longer wanted stays behind."""
         first = members()[0]
         tray, behind = await self.transact(tray_results.new_tray, first.job_id)
         place, _ = await self.transact(results.route, first.job_id)
@@ -373,7 +374,7 @@ class Floor:
             if instrument is None:
                 return None
             jobs = [member.job_id for member in members()]
-            placed = await self.transact(self._lease_tray, tray, jobs, instrument, key[1]) if jobs else []
+            placed = await self.transact(self._lease_tray, tray, jobs, instrument, key) if jobs else []
             if placed is not None:
                 break
             await self._correct(instrument)  # a worker that was replaced had taken the lease for another
@@ -389,12 +390,20 @@ class Floor:
             self.turns.correct(instrument, other)
 
     def _lease_tray(
-        self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, capability: str
+        self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, key: Key
     ) -> list[str] | None:
-        takes_s = self._capability(instrument, capability).expected_s(tx.get(db.Job, jobs[0]).params)
+        takes_s = self._capability(instrument, key[1]).expected_s(tx.get(db.Job, jobs[0]).params)
         return tray_results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
-            self.site_of.get(instrument),
+            self.site_of.get(instrument), room=self._room_of(key),
         )  # fmt: skip
+
+    def _room_of(self, key: Key) -> int:
+        return self.room({"instruments": key[0], "capability": key[1]})
+
+    async def _may_go(self, key: Key, members: Sequence[Member]) -> bool:
+        jobs = [member.job_id for member in members]
+        able: bool = await self.transact(tray_results.may_go, jobs, self._room_of(key), self.clock.now())
+        return able
 
     async def _tray_act(self, tray: str, instrument: str, fence: int) -> tuple[JobStatus, JobResult | None]:
         """One act on all samples of a tray, the same after a restart."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
 from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
-from campaigns.budget import Cost, Used, add, settle, target_reached
+from campaigns.budget import Cost, Used, add, summed, target_reached
 from campaigns.candidate import NOTHING, Candidate
 from campaigns.experiment import failed_for_the_candidate
+from campaigns.instrument_time import acts_of, used_s
 from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation
 from campaigns.plan import Plan
@@ -51,6 +52,10 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well, or since the campaign was resumed
     begun: bool = False  #: whether it was read before: what was lost by then has been looked at
     used: Used = field(default_factory=Used)
+    limited: bool = False  #: whether the campaign has an allowance of instrument time
+    took_s: Mapping[str, float] = field(
+        default_factory=dict
+    )  #: instrument time of experiments that have ended, where limited
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
     digests: bytearray = field(default_factory=bytearray)  #: SHA-256 of each observation, one after the other by number
@@ -60,7 +65,8 @@ class History:
     @classmethod
     def of(cls, campaign_id: str, plan: Plan, until: datetime | None = None) -> History:
         """Of a campaign, before anything is read."""
-        return cls(campaign_id, Observations(plan.space, plan.objective), until=until)
+        known = Observations(plan.space, plan.objective)
+        return cls(campaign_id, known, until=until, limited=bool(plan.limits.instrument_s))
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -69,6 +75,9 @@ class History:
         if self.open:
             for experiment in tx.find(db.Experiment, order="number", id=list(self.open), state=FINAL):
                 self._ended(tx, experiment)
+        if self.limited:
+            open_ = tx.find(db.Experiment, id=list(self.open)) if self.open else []
+            self.used = replace(self.used, instrument_s=summed(self.took_s, used_s(tx, open_)))
         if not self.begun:
             self.begun, self.machine_failures = True, 0
 
@@ -94,8 +103,8 @@ class History:
     def _ended(self, tx: Transaction, experiment: db.Experiment) -> None:
         number = self.open.pop(experiment.id)
         candidate = self.candidates.pop(experiment.id)
-        if promised := cost_of(experiment.plan).instrument_s:
-            self.used = settle(self.used, promised, instrument_s(tx, experiment.id))
+        if acts_of(experiment):
+            self.took_s = summed(self.took_s, used_s(tx, [experiment]))
         if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
             return
         found = observe(tx, number, candidate, experiment.plan, self.known.objective)
@@ -148,19 +157,7 @@ def cost_of(plan: dict[str, object]) -> Cost:
     return Cost(
         money=float(cost.get("money", 0.0)),
         stock_mg=dict(cost.get("stock_mg", {})),
-        instrument_s=dict(cost.get("instrument_s", {})),
     )
-
-
-def instrument_s(tx: Transaction, experiment_id: str) -> dict[str, float]:
-    """Instrument time that an experiment took, by capability; of a tray its share."""
-    found: dict[str, float] = {}
-    for job in tx.find(db.Job, experiment_id=experiment_id):
-        if job.started_at and job.ended_at:
-            on_tray = len(tx.find(db.Job, tray=job.tray)) if job.tray else 1
-            took = (job.ended_at - job.started_at).total_seconds() / on_tray
-            found[job.capability] = found.get(job.capability, 0.0) + took
-    return found
 
 
 def observe(

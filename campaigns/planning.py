@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from campaigns import budget, shelf
+from campaigns import budget, instrument_time, shelf
 from campaigns.candidate import Candidate
 from campaigns.engine import Json
 from campaigns.experiment import composition_rows
@@ -80,17 +81,19 @@ def choose(
     price_per_mg = with_stated(plan, price_per_mg)
     used, limits = history.used, with_shelf(plan.limits, history.used, shelf_mg)
     chosen: list[dict[str, Any]] = []
+    alike: Counter[tuple[Any, ...]] = Counter()
     for batch in found:
         tray = used.experiments + 1 if plan.tray > 1 else None  # trays are called by their first experiment
         for proposal in batch:
             recipe = resolve(plan.spec, proposal.candidate, capabilities)
             cost = cost_of(recipe, price_per_mg, plan.cost, proposal.candidate)
-            cost = replace(cost, instrument_s=instrument_s(recipe, capabilities, plan))
+            acts, group = limited_acts(recipe, capabilities, plan), tray or used.experiments + 1
+            cost = replace(cost, instrument_s=instrument_time.first_of_act(acts, alike, group, recipe.steps))
             refusal = budget.affordable(limits, used, cost)
             if refusal:
                 return choice(chosen, ("done", refusal))
             used = budget.add(used, cost)
-            chosen.append(proposal_json(used.experiments, proposal, recipe, cost, history.digest, tray))
+            chosen.append(proposal_json(used.experiments, proposal, recipe, cost, history.digest, tray, acts))
             if tray_room(recipe, capabilities) > 1:
                 chosen[-1]["on_trays"] = True
     return choice(chosen, ("done", "waiting for experiments in flight"))
@@ -148,19 +151,27 @@ def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float], beside: Prices, c
     return budget.Cost(money=feedstock + beside.fixed + settings, stock_mg=masses)
 
 
-def instrument_s(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]], plan: Plan) -> dict[str, float]:
-    """Instrument time to be promised, by capability, of those that the budget limits: as long as the slowest takes."""
-    found: dict[str, float] = {}
-    for step in recipe.steps:
-        if step.capability in plan.limits.instrument_s:
-            slowest = max(c.expected_s(step.params) for c in able(step, capabilities))
-            takes = slowest / min(plan.tray, rooms(step.capability, capabilities))
-            found[step.capability] = found.get(step.capability, 0.0) + takes
-    return found
+def limited_acts(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]], plan: Plan) -> instrument_time.Acts:
+    """Its steps whose time the budget limits: as long as the slowest instrument takes, and the room of a tray."""
+    return {
+        step.name: {
+            "capability": step.capability,
+            "takes_s": max(c.expected_s(step.params) for c in able(step, capabilities)),
+            "room": rooms(step.capability, capabilities),
+        }
+        for step in recipe.steps
+        if step.capability in plan.limits.instrument_s
+    }
 
 
 def proposal_json(
-    number: int, proposal: Proposal, recipe: Recipe, cost: budget.Cost, history_sha256: str, tray: int | None = None
+    number: int,
+    proposal: Proposal,
+    recipe: Recipe,
+    cost: budget.Cost,
+    history_sha256: str,
+    tray: int | None = None,
+    acts: instrument_time.Acts | None = None,
 ) -> Json:
     """A proposal with all that planning it needs, as plain JSON."""
     candidate = proposal.candidate
@@ -175,13 +186,10 @@ def proposal_json(
         "others": {name: [float(m.value), m.u if m.u is None else float(m.u)] for name, m in proposal.others.items()},
         "chance": proposal.chance if proposal.chance is None else float(proposal.chance),
         "tray": tray,
+        "acts": acts or {},
         "history_sha256": history_sha256,
         "steps": [step.json() for step in recipe.steps],
-        "cost": {
-            "money": cost.money,
-            "stock_mg": dict(cost.stock_mg),
-            **({"instrument_s": dict(cost.instrument_s)} if cost.instrument_s else {}),
-        },
+        "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg)},
     }
 
 
@@ -247,7 +255,7 @@ def write_one(
                 "gain": proposal["gain"],
                 **{
                     key: proposal[key]
-                    for key in ("others", "chance", "tray", "on_trays", "lots")
+                    for key in ("others", "chance", "tray", "on_trays", "lots", "acts")
                     if proposal.get(key) not in (None, {})
                 },
                 "cost": proposal["cost"],

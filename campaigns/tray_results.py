@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from campaigns.results import ACTOR, FINAL, begin, job_and_step, wanted
+from campaigns import instrument_time
+from campaigns.results import ACTOR, FINAL, begin, job_and_step, tell, wanted
 from campaigns.trays import set_points
 from instruments.contract import Fault, JobRequest, JobState, JobStatus, SampleAt
 from materials_db import records as db
@@ -27,6 +28,8 @@ def start_tray(
     at: datetime,
     takes_s: float,
     site: str | None = None,
+    *,
+    room: int,
 ) -> list[str] | None:
     """Take the lease and mark the jobs as running together; those that are on the tray.
 
@@ -35,7 +38,7 @@ def start_tray(
     known = [job.id for job in tx.find(db.Job, tray=tray)]
     if known:
         return known  # written before, by a commit whose answer was lost
-    placed = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
+    placed, _ = on_board(tx, job_ids, room)
     if not placed:
         return []
     if tx.claim(instrument, tray, at=at) is None:
@@ -48,6 +51,24 @@ def start_tray(
         )  # fmt: skip
         begin(tx, tx.get(db.Experiment, job.experiment_id), site, at)
     return [job.id for job in placed]
+
+
+def may_go(tx: Transaction, job_ids: Sequence[str], room: int, at: datetime) -> bool:
+    """Whether a tray with any of these may start; those that it would leave behind for want of a budget say so."""
+    placed, unpaid = on_board(tx, job_ids, room)
+    for id, why in unpaid.items():
+        tell(tx, id, why, at)
+    return bool(placed) or not unpaid
+
+
+def on_board(tx: Transaction, job_ids: Sequence[str], room: int) -> tuple[list[db.Job], dict[str, str]]:
+    """Who is on a tray that starts now, in order; and who is not, as its campaign cannot pay for its mates to go later."""
+    left = [job for job in (tx.get(db.Job, id) for id in job_ids) if wanted(tx, job)]
+    behind: dict[str, str] = {}
+    while unpaid := instrument_time.unpaid(tx, left[:room]):
+        behind |= unpaid
+        left = [job for job in left if job.id not in behind]
+    return left[:room], behind
 
 
 def place_of_tray(tx: Transaction, tray: str) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """How samples come together on a tray: the same step, the same set-points, one act.
 
 A tray starts when it is full, when its oldest sample has waited long enough, or when no
-other sample can still come.
+other sample can still come; but no sample goes without its mates where its campaign's
+instrument time would not be enough for another act for them.
 """
 
 from __future__ import annotations
@@ -68,13 +69,18 @@ class Forming:
         return bool(self.members) and now >= self.members[0].since + self.wait_s
 
 
+async def always(_: Key, __: Sequence[Member]) -> bool:
+    """Nobody has to pay."""
+    return True
+
+
 class Trays:
     """All trays that are being filled in this process.
 
     Parameters
     ----------
     start
-        Takes an instrument and puts these jobs on a tray; the tray's id, and who of them is on it.
+        Takes an instrument and puts the first of these jobs on a tray; the tray's id, and who is on it.
         None when none of them is wanted any more.
     coming
         How many other jobs could still join a tray of this key, on which these already are.
@@ -82,6 +88,8 @@ class Trays:
         Returns when it is worth looking again.
     now
         Lab seconds.
+    may_go
+        Whether any of these may go now, as far as their campaigns can pay.
     urgency
         Of a member: the lower, the earlier it has its place where there is not room for all.
     """
@@ -93,9 +101,11 @@ class Trays:
         coming: Callable[[Key, Sequence[Member]], Awaitable[int]],
         look: Callable[[], Awaitable[None]],
         now: Callable[[], float],
+        may_go: Callable[[Key, Sequence[Member]], Awaitable[bool]] = always,
         urgency: Callable[[Member], Any] = lambda member: 0,
     ) -> None:
         self.start, self.coming, self.look, self.now, self.urgency = start, coming, look, now, urgency
+        self.may_go = may_go
         self.forming: dict[Key, Forming] = {}
 
     async def join(self, key: Key, job_id: str, room: int, wait_s: float, campaign: str = "") -> str | None:
@@ -125,7 +135,7 @@ class Trays:
             while tray.members:
                 while tray.members and not await self._ready(tray):
                     await self.look()
-                started = await self.start(tray.key, lambda: self._first(tray)) if tray.members else None
+                started = await self.start(tray.key, lambda: self._in_order(tray)) if tray.members else None
                 if started is None:
                     await self.look()
                 else:
@@ -139,14 +149,13 @@ class Trays:
             if self.forming.get(tray.key) is tray and not tray.members:
                 del self.forming[tray.key]
 
-    def _first(self, tray: Forming) -> list[Member]:
-        """Who is on the tray if it starts now: the most urgent, of those who have waited longest."""
-        return sorted(tray.members, key=self.urgency)[: tray.room]
+    def _in_order(self, tray: Forming) -> list[Member]:
+        """Who is first on the tray if it starts now: the most urgent, of those who have waited longest."""
+        return sorted(tray.members, key=self.urgency)
 
     async def _ready(self, tray: Forming) -> bool:
-        if tray.full or tray.due(self.now()):
-            return True
-        return await self.coming(tray.key, tray.members) == 0
+        ready = tray.full or tray.due(self.now()) or await self.coming(tray.key, tray.members) == 0
+        return ready and await self.may_go(tray.key, self._in_order(tray))
 
     def _place(self, tray: Forming, tray_id: str, jobs: Sequence[str]) -> None:
         for member in [m for m in tray.members if m.job_id in jobs]:

@@ -204,6 +204,20 @@ def in_words(spec: Spec) -> str:
     return f"{Merit.of(spec.json()).words} over {varied}; at most {' or '.join(limits)}, {pace}"
 
 
+def spent(lab: Lab, id: str) -> list[str]:
+    """What a campaign has used of its budgets, and promised, in words."""
+    from campaigns.budget import standing
+    from campaigns.history import History
+    from campaigns.plan import Plan
+
+    with lab.store.transaction() as tx:
+        plan = Plan.of(tx.get(db.Campaign, id))
+        history = History.of(id, plan)
+        if standing(plan.limits, history.used):
+            history.refresh(tx)
+    return standing(plan.limits, history.used)
+
+
 def dry_run(lab: Lab, path: Path) -> str:
     """What running this file would do, use up and take."""
     spec, _ = validate(lab, path)

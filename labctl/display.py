@@ -56,14 +56,20 @@ def say(text: str = "", out: TextIO | None = None) -> None:
 
 
 def show_campaign(
-    row: Row, experiments: Sequence[Row], candidates: Sequence[Row] = (), says: Sequence[str] = ()
+    row: Row,
+    experiments: Sequence[Row],
+    candidates: Sequence[Row] = (),
+    says: Sequence[str] = (),
+    spent: Sequence[str] = (),
 ) -> None:
-    """The page of one campaign, with what its model says and its convergence."""
+    """The page of one campaign, with what its model says, what it spent, and its convergence."""
     say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
     show_wanted(row)
     total = f" of {row['budget']}" if row["budget"] else ""
     say(f"  experiments {row['done']} done, {row['lost']} lost{total}   seed {row['seed']}   by {row['created_by']}")
     say(f"  lab time    {moment(row['created_at'])} to {moment(row['ended_at'] or '...')} UTC{urgency(row)}")
+    if spent:
+        say(f"  budget      {', '.join(spent)} used or promised")
     best = next((e for e in experiments if e["sample"] == row["best_sample"]), None)
     if best is None:
         measured = any(e["value"] is not None for e in experiments)

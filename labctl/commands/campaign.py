@@ -158,12 +158,13 @@ def show(campaign: CampaignArgument, lab: LabOption = None, output: OutputOption
     if output is not Format.table:
         emit([row], CAMPAIGNS, output, kind="campaigns")
     else:
+        from labctl.campaigning import spent
         from labctl.explaining import what_the_model_says
 
         experiments = glance.experiments(path, id)
         samples = {e["number"]: e["sample"] for e in experiments}
         says = what_the_model_says(open_lab(lab), id, samples) if row["done"] else []
-        show_campaign(row, experiments, glance.candidates(path, id), says)
+        show_campaign(row, experiments, glance.candidates(path, id), says, spent(open_lab(lab), id))
 
 
 @app.command(epilog="Example: labctl campaign report C-0001")

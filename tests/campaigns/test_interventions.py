@@ -20,6 +20,7 @@ from campaigns.plan import Plan
 from instruments.contract import Fault, Unknowable
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost, ReplyTimeout
 from instruments.people import Answer
+from labctl.campaigning import spent
 from materials_db import records as db
 from materials_db.errors import ConflictError
 from tests.virtual_lab import VirtualLab, campaign, live
@@ -415,3 +416,76 @@ def test_a_machine_that_hangs_does_not_hold_up_the_look(when: str) -> None:
         assert floor.lab.clock.elapsed() == before
 
     at_work(story)
+
+
+def runs(floor: Floor, capability: str) -> list[tuple[int, float]]:
+    """How many samples each act had, and hours that it took."""
+    acts: dict[str, list[db.Job]] = {}
+    for job in floor.find(db.Job, capability=capability):
+        if job.tray:
+            acts.setdefault(job.tray, []).append(job)
+    return [(len(jobs), (jobs[0].ended_at - jobs[0].started_at).total_seconds() / 3600) for jobs in acts.values()]  # type: ignore[operator]
+
+
+async def send_on(floor: Floor) -> None:
+    """What a worker does with samples that a person has freed."""
+    with floor.lab.store.transaction() as tx:
+        freed = answered(tx)
+    for workflow, jobs in freed:
+        await floor.engine.submit("experiment", workflow, workflow.split("~")[0], jobs)
+
+
+def hurry(floor: Floor) -> None:
+    """Nobody waits for a fuller tray for more than ten minutes."""
+    floor.bench.floor.tray_wait_s = dict.fromkeys(FURNACES, 600.0)
+
+
+SCARCE = {"experiments": 40, "instrument_time": {"solution_treat": 4 * 3600.0}}
+EIGHT = {"optimizer": {"name": "random", "in_flight": 8}}
+
+
+def test_instrument_time_is_not_overspent_where_trays_leave_part_filled() -> None:
+    async def story(floor: Floor) -> None:
+        hurry(floor)
+        budget = {**SCARCE, "instrument_time": {"solution_treat": 7 * 3600.0}}
+        id = await floor.launch(ALLOY, budget=budget, **EIGHT)
+        await floor.until(every_s=600)
+        took = runs(floor, "solution_treat")
+        hours = sum(hours for _, hours in took)
+        assert ([count for count, _ in took], hours <= 7) == ([1, 7], True)
+        assert spent(floor.lab, id) == [f"{hours:.3g} of 7 h of solution_treat"]  # type: ignore[arg-type]
+        assert floor.campaign(id).reason.startswith(f"instrument time for solution_treat: {hours:.3g} of 7 h used")
+
+    at_work(story, "alloy")
+
+
+def test_a_sample_without_instrument_time_for_itself_waits_for_its_tray_mates_and_says_so() -> None:
+    async def story(floor: Floor) -> None:
+        hurry(floor)
+        doubt(floor, "melter-1", "E-00003/melt")
+        id = await floor.launch(ALLOY, budget=SCARCE, optimizer={"name": "random", "in_flight": 4})
+        await floor.until(lambda: sum(job.message.startswith("budget") for job in floor.find(db.Job)) == 3)
+        waiting = floor.find(db.Job, capability="solution_treat", state="queued")
+        assert {job.message for job in waiting} == {
+            "budget: no instrument time for solution_treat twice; it waits for S-00003"
+        }
+        floor.answer("T-00001", happened=True)
+        await send_on(floor)
+        await floor.until(hours=100, every_s=600)
+        assert [count for count, _ in runs(floor, "solution_treat")] == [4]
+        assert floor.campaign(id).state == "done"
+
+    at_work(story, "alloy")
+
+
+def test_two_campaigns_that_wait_for_their_mates_in_one_furnace_do_not_block_each_other() -> None:
+    async def story(floor: Floor) -> None:
+        hurry(floor)
+        alike = {"solution_temperature": {"type": "float", "unit": "degC", "min": 500.0, "max": 501.0, "step": 1.0}}
+        both = {"budget": SCARCE, "process": alike, **EIGHT}
+        ids = [await floor.launch(ALLOY, **both) for _ in "AB"]
+        await floor.until(hours=400, every_s=600)
+        assert [floor.campaign(id).state for id in ids] == ["done", "done"]
+        assert sum(hours for _, hours in runs(floor, "solution_treat")) <= 8
+
+    at_work(story, "alloy")

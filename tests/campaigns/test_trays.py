@@ -40,7 +40,7 @@ class Furnace:
 
     async def start(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]]:
         await self.clock.sleep(self.busy_s)
-        jobs = [member.job_id for member in members()]
+        jobs = [member.job_id for member in members()][:ROOM]
         self.started.append((self.clock.monotonic(), jobs))
         return f"Y-{len(self.started)}", jobs
 
