@@ -11,13 +11,14 @@ from functools import lru_cache
 from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
-from campaigns.budget import Cost, Used, add, summed, target_reached
+from campaigns.budget import Cost, Limits, Used, add, summed, target_reached
 from campaigns.candidate import NOTHING, Candidate
 from campaigns.experiment import failed_for_the_candidate
-from campaigns.instrument_time import acts_of, used_s
+from campaigns.instrument_time import used_s
 from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation
 from campaigns.plan import Plan
+from campaigns.shelf import drawn_mg
 from campaigns.units import convert
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -52,10 +53,8 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well, or since the campaign was resumed
     begun: bool = False  #: whether it was read before: what was lost by then has been looked at
     used: Used = field(default_factory=Used)
-    limited: bool = False  #: whether the campaign has an allowance of instrument time
-    took_s: Mapping[str, float] = field(
-        default_factory=dict
-    )  #: instrument time of experiments that have ended, where limited
+    limits: Limits = field(default_factory=Limits)  #: those of stock and of instrument time
+    spent: Used = field(default_factory=Used)  #: what experiments that have ended took of these
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
     digests: bytearray = field(default_factory=bytearray)  #: SHA-256 of each observation, one after the other by number
@@ -66,7 +65,8 @@ class History:
     def of(cls, campaign_id: str, plan: Plan, until: datetime | None = None) -> History:
         """Of a campaign, before anything is read."""
         known = Observations(plan.space, plan.objective)
-        return cls(campaign_id, known, until=until, limited=bool(plan.limits.instrument_s))
+        limits = Limits(stock_mg=plan.limits.stock_mg, instrument_s=plan.limits.instrument_s)
+        return cls(campaign_id, known, until=until, limits=limits)
 
     def refresh(self, tx: Transaction) -> None:
         """Read what was planned and what ended since the last time."""
@@ -75,9 +75,9 @@ class History:
         if self.open:
             for experiment in tx.find(db.Experiment, order="number", id=list(self.open), state=FINAL):
                 self._ended(tx, experiment)
-        if self.limited:
-            open_ = tx.find(db.Experiment, id=list(self.open)) if self.open else []
-            self.used = replace(self.used, instrument_s=summed(self.took_s, used_s(tx, open_)))
+        open_ = tx.find(db.Experiment, id=list(self.open)) if self.open and self.limits != Limits() else []
+        settled = self._with(tx, self.spent, open_)
+        self.used = replace(self.used, stock_mg=settled.stock_mg, instrument_s=settled.instrument_s)
         if not self.begun:
             self.begun, self.machine_failures = True, 0
 
@@ -103,8 +103,7 @@ class History:
     def _ended(self, tx: Transaction, experiment: db.Experiment) -> None:
         number = self.open.pop(experiment.id)
         candidate = self.candidates.pop(experiment.id)
-        if acts_of(experiment):
-            self.took_s = summed(self.took_s, used_s(tx, [experiment]))
+        self.spent = self._with(tx, self.spent, [experiment])
         if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
             return
         found = observe(tx, number, candidate, experiment.plan, self.known.objective)
@@ -115,6 +114,14 @@ class History:
             self.machine_failures = 0
         elif experiment.state == "failed":
             self.machine_failures += 1
+
+    def _with(self, tx: Transaction, used: Used, experiments: Sequence[db.Experiment]) -> Used:
+        """What was used, and beside it what these experiments took and are promised of all that is limited."""
+        if self.limits.stock_mg:
+            used = replace(used, stock_mg=summed(used.stock_mg, drawn_mg(tx, experiments)))
+        if self.limits.instrument_s:
+            used = replace(used, instrument_s=summed(used.instrument_s, used_s(tx, experiments)))
+        return used
 
     def _learn(self, observation: Observation) -> None:
         self.known.append(observation)
@@ -151,13 +158,10 @@ def fault_of(tx: Transaction, experiment_id: str) -> str | None:
 
 
 def cost_of(plan: dict[str, object]) -> Cost:
-    """What an experiment was expected to take when it was planned."""
+    """What an experiment was expected to take when it was planned, of what is not settled later."""
     cost = plan.get("cost") or {}
     assert isinstance(cost, dict)
-    return Cost(
-        money=float(cost.get("money", 0.0)),
-        stock_mg=dict(cost.get("stock_mg", {})),
-    )
+    return Cost(money=float(cost.get("money", 0.0)))
 
 
 def observe(

@@ -60,7 +60,8 @@ class Recipe:
         """Feedstock that it asks for, mg, by component."""
         found: dict[str, float] = {}
         for step in self.steps:
-            found.update(step.params.get(MASSES, {}))
+            for name, mg in step.params.get(MASSES, {}).items():
+                found[name] = found.get(name, 0.0) + mg
         return found
 
 

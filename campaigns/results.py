@@ -183,6 +183,7 @@ def finish(
         message=status.message, device_run_id=status.run_id, as_run=as_run(result, raw_ids, verdict, policy, status),
         instrument_id=job.instrument_id or instrument_id, ended_at=status.ended_at or at,
     )  # fmt: skip
+    shelf.settle(tx, tx.get(db.Job, job.id))
     crashpoint("rows about to commit")
     if verdict == "again":
         return {"verdict": "again", "job": plan_again(tx, job, at), "released": []}
@@ -255,7 +256,7 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
         for job in tx.find(db.Job, experiment_id=id, state=("planned", "queued")):
             tx.move(db.Job, job.id, at=at, actor=ACTOR, state="aborted", message="not reached", ended_at=at)
     if state != "held":
-        shelf.settle(tx, tx.get(db.Experiment, id))
+        shelf.give_back(tx, id)
     tx.move(
         db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running", "held"], state=state, outcome=outcome,
         ended_at=None if state == "held" else at,
@@ -302,6 +303,7 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued"
         }
     )  # fmt: skip
     tx.add(fresh, at=at, actor=ACTOR)
+    shelf.promise_again(tx, fresh)
     return id
 
 

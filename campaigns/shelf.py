@@ -7,7 +7,7 @@ hundred campaigns that race for the last gram cannot spend it twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from campaigns.recipe import MASSES
 from materials_db import records as db
@@ -49,20 +49,57 @@ def reserve(tx: Transaction, masses_mg: Mapping[str, float]) -> dict[str, str] |
     return {name: lots[name].id for name in asked}
 
 
-def settle(tx: Transaction, experiment: db.Experiment) -> None:
-    """Count what was weighed in in place of what was promised; a dosing that broke off counts as promised."""
-    lots: dict[str, str] = experiment.plan.get("lots", {})
-    if not lots:
-        return
-    promised = {name: math.ceil(experiment.plan["cost"]["stock_mg"][name] * UG) for name in lots}
-    weighed = {i.lot_id: math.ceil(i.weighed_mg * UG) for i in tx.find(db.Ingredient, sample_id=sample_of(experiment))}
-    begun = any(MASSES in job.params and job.started_at for job in tx.find(db.Job, experiment_id=experiment.id))
-    for name, lot in lots.items():
-        used = weighed.get(lot, 0) if weighed else promised[name] if begun else 0
-        if used != promised[name]:
-            tx.take(lot, used - promised[name], None)
+def promise_again(tx: Transaction, job: db.Job) -> None:
+    """One more try of a dosing: what it asks for is promised once more, as nobody would give up a sample for it."""
+    for lot, ug in promised(tx, job).values():
+        tx.take(lot, ug, None)
 
 
-def sample_of(experiment: db.Experiment) -> str:
-    """Id of its sample."""
-    return str(experiment.plan["sample_id"])
+def settle(tx: Transaction, job: db.Job) -> None:
+    """Count what a dosing weighed in in place of what it was promised; one that broke off counts as promised."""
+    rows, nothing = weighed_in(tx, job), untouched(job)
+    for name, (lot, ug) in promised(tx, job).items():
+        if nothing or name in rows:
+            tx.take(lot, -ug, None)
+        if name in rows and tx.taken(rows[name].lot_id) is not None:  # by then it may be another bottle
+            tx.take(rows[name].lot_id, math.ceil(rows[name].weighed_mg * UG), None)
+
+
+def give_back(tx: Transaction, experiment_id: str) -> None:
+    """The experiment is over: what was promised to a dosing that it never reached."""
+    for job in tx.find(db.Job, experiment_id=experiment_id):
+        if job.started_at is None:
+            settle(tx, job)
+
+
+def promised(tx: Transaction, job: db.Job) -> dict[str, tuple[str, int]]:
+    """Bottle and micrograms of each component that was promised to a job."""
+    asked = {name: mg for name, mg in job.params.get(MASSES, {}).items() if mg > 0}
+    lots = tx.get(db.Experiment, job.experiment_id).plan.get("lots", {}) if asked else {}
+    return {name: (lots[name], math.ceil(mg * UG)) for name, mg in asked.items() if name in lots}
+
+
+def weighed_in(tx: Transaction, job: db.Job) -> dict[str, db.Ingredient]:
+    """What a dosing has weighed in, by component."""
+    rows = [row for row in tx.find(db.Ingredient, sample_id=job.sample_id) if row.job_id == job.id]
+    return {row.id.removeprefix(f"{job.id}/"): row for row in rows}
+
+
+def untouched(job: db.Job) -> bool:
+    """Whether it is certain that nothing was dosed: never begun, or refused by the device before it ran."""
+    if job.started_at is None:
+        return True
+    return job.state == "failed" and job.device_run_id is None and job.fault != "operator"
+
+
+def drawn_mg(tx: Transaction, experiments: Sequence[db.Experiment]) -> dict[str, float]:
+    """Used and promised by these experiments, by component, in the same way as `settle` counts it."""
+    found: dict[str, float] = {}
+    jobs = tx.find(db.Job, experiment_id=[e.id for e in experiments]) if experiments else []
+    for job in jobs:
+        rows = weighed_in(tx, job) if MASSES in job.params else {}
+        spared = job.state in ("failed", "aborted") and untouched(job)
+        for name, mg in job.params.get(MASSES, {}).items():
+            drawn = rows[name].weighed_mg if name in rows else 0.0 if spared else mg
+            found[name] = found.get(name, 0.0) + drawn
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from campaigns import tasks
+from campaigns import shelf, tasks
 from campaigns.bench import Bench, answered, in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.history import History
@@ -489,3 +489,28 @@ def test_two_campaigns_that_wait_for_their_mates_in_one_furnace_do_not_block_eac
         assert sum(hours for _, hours in runs(floor, "solution_treat")) <= 8
 
     at_work(story, "alloy")
+
+
+def spent_mg(floor: Floor, id: str) -> tuple[float, float]:
+    """EC that a campaign has used or promised, by its history and by the bottle."""
+    with floor.lab.store.transaction() as tx:
+        history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
+        history.refresh(tx)
+        return history.used.stock_mg["EC"], shelf.bottles(tx)["EC"].amount_mg - shelf.left_mg(tx)["EC"]
+
+
+@pytest.mark.parametrize(("broken", "counts"), [("start", 0.0), ("fetch", 1.0)])
+def test_a_dosing_that_broke_off_counts_as_promised_and_one_that_never_began_counts_nothing(
+    broken: str, counts: float
+) -> None:
+    async def story(floor: Floor) -> None:
+        fault = DeviceRefused("no") if broken == "start" else InvalidMeasurement("overload")
+        spoil(floor, "doser-1", [broken], lambda: fault)
+        budget = {"experiments": 1, "stock": {"EC": 1e6}}
+        id = await floor.launch(budget=budget, failures={"rejected": "fail", "measurement_invalid": "fail"}, **ONE)
+        await floor.until()
+        asked = floor.find(db.Job, step="mix")[0].params["masses_mg"]["EC"]
+        assert floor.states() == ["failed"]
+        assert spent_mg(floor, id) == pytest.approx((asked * counts, asked * counts), abs=0.01)
+
+    at_work(story)

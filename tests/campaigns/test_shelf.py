@@ -124,3 +124,28 @@ def test_of_a_tray_each_sample_takes_its_share_of_the_instrument_time() -> None:
         lab.close()
 
     live(work())
+
+
+def spent(lab: VirtualLab, id: str) -> dict[str, float]:
+    """Stock that a campaign has used or promised, as its history counts it."""
+    with lab.store.transaction() as tx:
+        history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
+        history.refresh(tx)
+        return dict(history.used.stock_mg)
+
+
+def test_a_campaign_s_own_stock_is_settled_by_what_was_weighed() -> None:
+    async def work() -> None:
+        lab = VirtualLab()
+        id = await lab.carry_out(
+            campaign(budget={"experiments": 4, "stock": {"EC": 1e6}}, optimizer={"name": "random"})
+        )
+        with lab.store.transaction() as tx:
+            ec = shelf.bottles(tx)["EC"].id
+            weighed = [i.weighed_mg for i in tx.find(db.Ingredient, lot_id=ec)]
+            asked = [i.intended_mg for i in tx.find(db.Ingredient, lot_id=ec)]
+        assert sum(weighed) != sum(asked)
+        assert spent(lab, id)["EC"] == pytest.approx(sum(weighed))
+        lab.close()
+
+    live(work())
