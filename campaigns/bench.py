@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from campaigns import budget, planning, shelf, tasks
@@ -62,7 +63,7 @@ class Bench:
     site_of, host_of
         Where each instrument stands, and which host drives it.
     patience_s
-        Wall seconds between tries to reach a device that holds a running job.
+        Wall seconds between tries to reach a device that holds a running job, and between looks at a shelf that ran short.
     look_s
         Lab seconds between looks at a tray that is being filled.
     tray_wait_s
@@ -152,7 +153,16 @@ class Bench:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
         found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
         crashpoint("proposed")
-        return planning.choose(plan, history, found, self.capabilities, prices, left)
+        chosen = planning.choose(plan, history, found, self.capabilities, prices, left)
+        if campaign.reason != (short := str(chosen.get("short", ""))):
+            await self.transact(tell, campaign_id, short, self.clock.now())
+        return chosen
+
+    async def wait(self, campaign_id: str, needs_mg: Mapping[str, float]) -> Json:
+        """Wait while stock that is promised to others may still come back; whether it is worth asking again then."""
+        while await self.transact(hopes, campaign_id, needs_mg):
+            await asyncio.sleep(self.patience_s)
+        return await self.transact(worth_asking, campaign_id, needs_mg)
 
     def _state(
         self, tx: Transaction, campaign_id: str, flying: Sequence[str]
@@ -277,6 +287,23 @@ class Bench:
     async def look(self) -> list[str]:
         """Do what people have asked for since the last look; ids of the campaigns that somebody should be working on."""
         return await self.floor.look()
+
+
+def tell(tx: Transaction, campaign_id: str, short: str, at: datetime) -> None:
+    """What the next experiment of a campaign waits for, for those who watch."""
+    campaign = tx.get(db.Campaign, campaign_id)
+    if campaign.state == "running" and campaign.wanted == "run" and campaign.reason != short:
+        tx.move(db.Campaign, campaign_id, at=at, actor=ACTOR, reason=short)
+
+
+def hopes(tx: Transaction, campaign_id: str, needs_mg: Mapping[str, float]) -> bool:
+    """Whether a campaign that nobody has stopped waits for stock that may still come back."""
+    return tx.get(db.Campaign, campaign_id).wanted == "run" and shelf.may_come(tx, needs_mg)
+
+
+def worth_asking(tx: Transaction, campaign_id: str, needs_mg: Mapping[str, float]) -> bool:
+    """Whether there is enough on the shelf now, or a person wants something else."""
+    return tx.get(db.Campaign, campaign_id).wanted != "run" or not shelf.short_of(needs_mg, shelf.left_mg(tx))
 
 
 def batches(plan: Plan, used: int, flying: int) -> tuple[int, ...]:

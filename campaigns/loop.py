@@ -32,6 +32,8 @@ async def run_campaign(steps: Steps, bench: Bench, campaign_id: str, flying: lis
             planned += len(new)
             if not new and not flying:
                 continue  # the shelf was emptied by others: ask again, and end with the reason
+        if not flying and "needs" in choice and await steps.run("wait", bench.wait, campaign_id, choice["needs"]):
+            continue
         if not flying:
             state = await steps.record("close", bench.close, campaign_id, choice["end"], choice["reason"])
             crashpoint("close recorded")

@@ -73,13 +73,16 @@ def choose(
     price_per_mg: Mapping[str, float],
     shelf_mg: Mapping[str, float],
 ) -> Json:
-    """The proposals that can be paid for, with their recipes, as they go on record; `found` are batches."""
+    """The proposals that can be paid for, with their recipes, as they go on record; `found` are batches.
+
+    What its own budgets refuse is the end of a campaign. What the shelf refuses is waited for, or a new bottle is.
+    """
     if not any(found):
         return choice([], ("done", "no candidate is left in the space"))
     if plan.tray > 1:
         found = sorted(filter(None, found), key=lambda batch: lasts_s(plan, batch[0].candidate, capabilities))
     price_per_mg = with_stated(plan, price_per_mg)
-    used, limits = history.used, with_shelf(plan.limits, history.used, shelf_mg)
+    used, shelf_ = history.used, on_shelf(history.used, shelf_mg)
     chosen: list[dict[str, Any]] = []
     alike: Counter[tuple[Any, ...]] = Counter()
     for batch in found:
@@ -89,9 +92,10 @@ def choose(
             cost = cost_of(recipe, price_per_mg, plan.cost, proposal.candidate)
             acts, group = limited_acts(recipe, capabilities, plan), tray or used.experiments + 1
             cost = replace(cost, instrument_s=instrument_time.first_of_act(acts, alike, group, recipe.steps))
-            refusal = budget.affordable(limits, used, cost)
-            if refusal:
-                return choice(chosen, ("done", refusal))
+            if refusal := budget.affordable(plan.limits, used, cost):
+                return {**choice(chosen, ("done", refusal)), "short": refusal}
+            if refusal := budget.affordable(shelf_, used, budget.Cost(stock_mg=cost.stock_mg)):
+                return {**choice(chosen, ("paused", refusal)), "short": refusal, "needs": dict(cost.stock_mg)}
             used = budget.add(used, cost)
             chosen.append(proposal_json(used.experiments, proposal, recipe, cost, history.digest, tray, acts))
             if tray_room(recipe, capabilities) > 1:
@@ -113,11 +117,9 @@ def able(step: Step, capabilities: Mapping[str, Sequence[Capability]]) -> list[C
     return [c for i in step.instruments for c in capabilities[i] if c.name == step.capability]
 
 
-def with_shelf(limits: budget.Limits, used: budget.Used, shelf_mg: Mapping[str, float]) -> budget.Limits:
-    """The limits, with what is left in the bottles as one more: all campaigns draw on these."""
-    on_shelf = {name: used.stock_mg.get(name, 0.0) + left for name, left in shelf_mg.items()}
-    least = {n: min(mg, limits.stock_mg.get(n, mg)) for n, mg in on_shelf.items()}
-    return replace(limits, stock_mg={**limits.stock_mg, **least})
+def on_shelf(used: budget.Used, shelf_mg: Mapping[str, float]) -> budget.Limits:
+    """What is left in the bottles, as limits: all campaigns draw on these."""
+    return budget.Limits(stock_mg={name: used.stock_mg.get(name, 0.0) + left for name, left in shelf_mg.items()})
 
 
 def nested(plan: Plan, capabilities: Mapping[str, Sequence[Capability]]) -> Plan:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from campaigns.budget import summed
 from campaigns.recipe import MASSES
 from materials_db import records as db
 from materials_db.store import Transaction
 
 UG = 1000  #: micrograms in a milligram
+NOT_ENDED = ("planned", "queued", "running", "waiting_human")  #: jobs whose promise may still come back
 
 
 def bottles(tx: Transaction) -> dict[str, db.Lot]:
@@ -47,6 +49,26 @@ def reserve(tx: Transaction, masses_mg: Mapping[str, float]) -> dict[str, str] |
                 tx.take(lots[back].id, -asked[back], None)
             return None
     return {name: lots[name].id for name in asked}
+
+
+def in_flight_mg(tx: Transaction) -> dict[str, float]:
+    """What is promised to dosings that have not ended, by component: some of it may come back."""
+    in_use, found = {lot.id for lot in bottles(tx).values()}, dict[str, float]()
+    for job in tx.find(db.Job, state=NOT_ENDED):
+        for name, (lot, ug) in promised(tx, job).items():
+            found[name] = found.get(name, 0.0) + (ug / UG if lot in in_use else 0.0)
+    return found
+
+
+def short_of(needs_mg: Mapping[str, float], left: Mapping[str, float]) -> bool:
+    """Whether some of what is needed is there no more; what is on no shelf is not counted."""
+    return any(mg > left.get(name, math.inf) for name, mg in needs_mg.items() if mg > 0)
+
+
+def may_come(tx: Transaction, needs_mg: Mapping[str, float]) -> bool:
+    """Whether it is too little now, and would be enough if all that is promised to others came back."""
+    left = left_mg(tx)
+    return short_of(needs_mg, left) and not short_of(needs_mg, summed(left, in_flight_mg(tx)))
 
 
 def promise_again(tx: Transaction, job: db.Job) -> None:

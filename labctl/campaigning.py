@@ -12,7 +12,7 @@ from campaigns.recipe import check_against_lab
 from campaigns.sites import site_faults
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, FileFaults, read, shown
-from labctl import wiring
+from labctl import registration, wiring
 from materials_db import looking
 from materials_db import records as db
 from materials_db.errors import ConflictError
@@ -136,6 +136,8 @@ def wish(lab: Lab, campaign_id: str, wanted: str) -> None:
     with lab.store.transaction() as tx:
         campaign = tx.get(db.Campaign, campaign_id)
         refuse_ended(campaign)
+        if wanted == "run":
+            registration.register_stock(tx, lab.file, at)  # it may have rested for want of a bottle
         apply_wish(tx, campaign, wanted, at)
 
 
@@ -165,6 +167,8 @@ def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> 
     """A paused campaign that should run or stop must be running for a worker to adopt it."""
     wakes = campaign.state != "running" and wanted != "pause"
     changes: dict[str, Any] = {"state": "running", "reason": ""} if wakes else {}
+    if campaign.wanted == "run" and wanted != "run":
+        changes["reason"] = ""  # what its next experiment waited for is not why it ends
     abort, wanted = wanted == "abort", "stop" if wanted == "abort" else wanted
     if campaign.abort is not abort:  # also back: a later stop must not break off what an earlier abort would have
         changes["abort"] = abort

@@ -27,6 +27,7 @@ CAMPAIGNS = [
     Column("unit", "unit", rank=2),
     Column("objective", "objective", rank=5),
     Column("created_at", "started (UTC)", moment, rank=3),
+    Column("reason", "reason", rank=2, wrap=True),
     Column("origin", "origin", rank=6),
 ]
 EXPERIMENTS = [

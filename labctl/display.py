@@ -64,6 +64,8 @@ def show_campaign(
 ) -> None:
     """The page of one campaign, with what its model says, what it spent, and its convergence."""
     say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
+    if move := next_move(row):
+        say(f"  next        {move}")
     show_wanted(row)
     total = f" of {row['budget']}" if row["budget"] else ""
     say(f"  experiments {row['done']} done, {row['lost']} lost{total}   seed {row['seed']}   by {row['created_by']}")
@@ -85,6 +87,14 @@ def show_campaign(
     if row["origin"] == "simulated":
         say("  origin      SIMULATED: no real machine was involved")
     show_convergence(row, experiments)
+
+
+def next_move(row: Row) -> str:
+    """What a person may do so that a campaign goes on that rests for want of stock."""
+    stock = re.match(r"stock of (\S+): ", row["reason"] or "") if row["state"] == "paused" else None
+    if stock is None:
+        return ""
+    return f"state the new bottle and its lot in [stock.{stock[1]}] of labctl.toml, then: labctl campaign resume {row['id']}"
 
 
 def urgency(row: Row) -> str:

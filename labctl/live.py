@@ -154,8 +154,9 @@ def follow_in_pipe(path: Place, id: str, ticker: Ticker) -> None:
     """One line for every experiment that ended."""
     told: set[str] = set()
     print(f"{id} is running; labctl campaign show {id} tells more", flush=True)
-    for _ in ticker:
+    for row in ticker:
         with suppress(UnreachableError):  # what was not told now is told at a later look
+            tell_short(row, told)
             tell_ended(path, id, told)
             tell_asked(path, id, told)
             tell_out(path, told)
@@ -175,6 +176,19 @@ def tell_asked(path: Place, id: str, told: set[str]) -> None:
         if task["campaign"] == id and task["id"] not in told:
             told.add(task["id"])
             print(f"waiting for a person: {task['title']}; labctl task show {task['id']}", flush=True)
+
+
+def tell_short(row: Row, told: set[str]) -> None:
+    """A line for what the next experiment waits for, if it was not told of before."""
+    if (words := short(row)) and words not in told:
+        told.add(words)
+        print(clean(words), flush=True)
+
+
+def short(row: Row) -> str:
+    """What the next experiment of a campaign waits for, in one line."""
+    waits = row["state"] == "running" and row["wanted"] == "run" and row["reason"]
+    return f"the next experiment waits: {row['reason']}" if waits else ""
 
 
 def tell_out(path: Place, told: set[str]) -> None:
@@ -219,7 +233,7 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
             said = ""
             with suppress(UnreachableError):  # what was known last stands
                 known = glance.campaign(path, id), glance.experiments(path, id, last=SHOWN)
-                said = asked(path, id) or trouble(path)
+                said = asked(path, id) or short(row) or trouble(path)
             if known is not None:
                 live.update(screen(row, *known, ticker.note or said), refresh=True)
 
@@ -306,7 +320,7 @@ def parse(text: str) -> datetime:
 
 def finish(session: Session, *, quiet: bool) -> None:
     """Say how it ended; the worker goes on for campaigns of other terminals."""
-    from labctl.display import show_campaign
+    from labctl.display import next_move, show_campaign
 
     path, id = session.lab.glance_path, session.campaign_id
     row = glance.campaign(path, id)
@@ -315,5 +329,7 @@ def finish(session: Session, *, quiet: bool) -> None:
     session.finish(quiet=quiet)
     if row["state"] == "failed":
         raise LabError(f"{id} failed: {row['reason']}", hint="see .labctl/labctl.log")
+    if move := next_move(row):
+        raise LabError(f"{id} paused: {row['reason']}", hint=move)
     if row["state"] == "paused" and "in a row" in row["reason"]:
         raise LabError(f"{id} paused: {row['reason']}", hint=f"labctl doctor, then: labctl campaign resume {id}")

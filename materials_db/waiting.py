@@ -29,7 +29,8 @@ def asked_of(host: str) -> str:
 def queue(path: Place, *, planned: bool = True) -> list[Row]:
     """Jobs that have not ended, in the order in which they will be served, and why they wait.
 
-    Without `planned` those are left out whose step before is not done.
+    Without `planned` those are left out whose step before is not done. After them come
+    campaigns that cannot plan their next experiment yet.
     """
     rows = ask(
         path,
@@ -55,7 +56,22 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
         site_of=site_of(path),
     )
-    return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"]
+    return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"] + next_ones(path)
+
+
+def next_ones(path: Place) -> list[Row]:
+    """Campaigns whose next experiment cannot be planned for want of stock or budget, as one row each."""
+    rows = ask(
+        path,
+        "SELECT id AS campaign, priority, reason FROM campaign WHERE state = 'running' AND wanted = 'run' AND reason <> ''"
+        " ORDER BY -priority, id",
+    )
+    return [{**NO_JOB, "run": row["campaign"], "step": "next experiment", "state": "waiting", **row} for row in rows]
+
+
+NO_JOB: Row = dict.fromkeys(
+    ("job", "sample", "experiment", "capability", "queued_at", "started_at", "due_at", "message", "tray", "site")
+) | {"instrument": ""}
 
 
 def site_of(path: Place) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -512,5 +513,69 @@ def test_a_dosing_that_broke_off_counts_as_promised_and_one_that_never_began_cou
         asked = floor.find(db.Job, step="mix")[0].params["masses_mg"]["EC"]
         assert floor.states() == ["failed"]
         assert spent_mg(floor, id) == pytest.approx((asked * counts, asked * counts), abs=0.01)
+
+    at_work(story)
+
+
+def bottle(floor: Floor, mg: float) -> None:
+    """A technician brings a new bottle of EC."""
+    with floor.lab.store.transaction() as tx:
+        lot = shelf.bottles(tx)["EC"]
+        at = floor.lab.clock.now()
+        fresh = lot.model_copy(update={"id": f"L-{tx.next_number('L'):04d}", "amount_mg": mg, "received_at": at})
+        tx.add(fresh, at=at, actor="Ada")
+
+
+def test_a_campaign_rests_until_a_technician_brings_a_new_bottle() -> None:
+    async def story(floor: Floor) -> None:
+        bottle(floor, 3000.0)
+        id = await floor.launch(budget={"experiments": 6}, **TWO)
+        await floor.until()
+        assert floor.campaign(id).state == "paused"
+        assert re.match(r"stock of EC: \S+ g left, the next experiment takes \S+ g", floor.campaign(id).reason)
+        await floor.lab.clock.sleep(12 * 3600)
+        bottle(floor, 1e6)
+        floor.wish(id, state="running", reason="")
+        await floor.serve(id)
+        await floor.until()
+        assert (floor.campaign(id).state, len(floor.states())) == ("done", 6)
+
+    at_work(story)
+
+
+def test_stock_that_is_only_promised_to_others_is_waited_for() -> None:
+    async def story(floor: Floor) -> None:
+        floor.bench.patience_s = 600.0
+        bottle(floor, 4000.0)
+        floor.hold(["doser-1"])
+        first = await floor.launch(budget={"experiments": 2}, **TWO)
+        await floor.until(lambda: len(floor.states()) == 2)
+        second = await floor.launch(budget={"experiments": 1}, **ONE)
+        await floor.until(lambda: floor.campaign(second).reason)
+        assert (floor.campaign(second).state, floor.campaign(second).reason[:12]) == ("running", "stock of EC:")
+        floor.wish(first, wanted="stop")
+        floor.release()
+        await floor.until()
+        assert [
+            (floor.campaign(id).state, len(floor.find(db.Experiment, campaign_id=id))) for id in (first, second)
+        ] == [
+            ("stopped", 2),
+            ("done", 1),
+        ]
+        assert "stock" not in floor.campaign(second).reason
+
+    at_work(story)
+
+
+def test_of_many_campaigns_that_race_for_the_last_bottle_none_is_left_without_a_reason() -> None:
+    async def story(floor: Floor) -> None:
+        floor.bench.patience_s = 600.0
+        bottle(floor, 30000.0)
+        ids = [await floor.launch(budget={"experiments": 4}, **TWO) for _ in range(12)]
+        await floor.until(every_s=600)
+        ended = [floor.campaign(id) for id in ids]
+        assert {c.state for c in ended} == {"paused"}
+        assert all(c.reason.startswith("stock of EC:") for c in ended)
+        assert sum(i.weighed_mg for i in floor.find(db.Ingredient) if i.lot_id == "L-0005") <= 30000.0
 
     at_work(story)

@@ -13,9 +13,13 @@ from campaigns.history import History
 from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
 from campaigns.plan import Plan
+from labctl import live as live_view
+from labctl.display import show_campaign
+from materials_db import glance, waiting
 from materials_db import records as db
 from materials_db.sql.store import SqlStore
 from materials_db.store import MaterialsStore
+from tests import records
 from tests.virtual_lab import VirtualLab, campaign, live
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
@@ -64,18 +68,36 @@ def test_nothing_is_promised_where_one_of_several_is_short() -> None:
     lab.close()
 
 
-def test_a_campaign_ends_when_the_bottle_is_empty_and_says_so() -> None:
+def scarce(lab: VirtualLab, **mg: float) -> VirtualLab:
+    """The lab with less in some bottles."""
+    stock = {n: lab.file.stock[n].model_copy(update={"amount": left}) for n, left in mg.items()}
+    lab.file = lab.file.model_copy(update={"stock": {**lab.file.stock, **stock}})
+    return lab
+
+
+def test_a_campaign_rests_when_the_bottle_is_empty_and_says_so() -> None:
     async def work() -> None:
-        lab = VirtualLab()
-        stock = lab.file.stock["LiPF6"].model_copy(update={"amount": 3000.0})
-        lab.file = lab.file.model_copy(update={"stock": {**lab.file.stock, "LiPF6": stock}})
+        lab = scarce(VirtualLab(), LiPF6=3000.0)
         id = await lab.carry_out(campaign(budget={"experiments": 30}, optimizer={"name": "random"}))
         with lab.store.transaction() as tx:
-            ended = tx.get(db.Campaign, id)
-            assert ended.state == "done"
-            assert ended.reason.startswith("stock of LiPF6: ")
+            rests = tx.get(db.Campaign, id)
+            assert (rests.state, rests.wanted) == ("paused", "run")
+            assert rests.reason.startswith("stock of LiPF6: ")
             used = sum(i.weighed_mg for i in tx.find(db.Ingredient) if i.lot_id == shelf.bottles(tx)["LiPF6"].id)
             assert shelf.left_mg(tx)["LiPF6"] == pytest.approx(3000.0 - used, abs=0.1)
+        lab.close()
+
+    live(work())
+
+
+def test_a_campaign_is_done_when_its_own_share_of_a_full_bottle_is_used() -> None:
+    async def work() -> None:
+        lab = VirtualLab()
+        budget = {"experiments": 30, "stock": {"LiPF6": 3000.0}}
+        id = await lab.carry_out(campaign(budget=budget, optimizer={"name": "random"}))
+        with lab.store.transaction() as tx:
+            assert tx.get(db.Campaign, id).state == "done"
+            assert tx.get(db.Campaign, id).reason.startswith("stock of LiPF6: ")
         lab.close()
 
     live(work())
@@ -149,3 +171,27 @@ def test_a_campaign_s_own_stock_is_settled_by_what_was_weighed() -> None:
         lab.close()
 
     live(work())
+
+
+SHORT = "stock of LiPF6: 1.2 g left, the next experiment takes 3 g"
+
+
+def test_who_watches_sees_what_the_next_experiment_of_a_campaign_waits_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lab.sqlite"
+    store = SqlStore.open(f"sqlite:///{path}", tmp_path / "raw", full_sync=False)
+    with store.transaction() as tx:
+        waits = records.campaign(reason=SHORT)
+        tx.add(waits, records.campaign("C-0002", reason=SHORT, state="paused"), at=AT, actor="test")
+    store.close()
+    (row,) = waiting.queue(path)
+    assert [row[key] for key in ("run", "step", "reason")] == ["C-0001", "next experiment", SHORT]
+    assert live_view.short(glance.progress(path, "C-0001")) == f"the next experiment waits: {SHORT}"
+    show_campaign(glance.campaign(path, "C-0002"), [])
+    told = capsys.readouterr().out
+    assert f"paused: {SHORT}" in told
+    assert (
+        "next        state the new bottle and its lot in [stock.LiPF6] of labctl.toml, then: labctl campaign resume C-0002"
+        in told
+    )
