@@ -174,6 +174,7 @@ class Floor:
     async def _alone(self, job_id: str, place: Mapping[str, Any]) -> Json:
         experiment_id = job_id.split("/")[0]
         of = {"campaign": place["campaign"], "behind": place.get("behind", 0), "mates": place["mates"]}
+        of["waited_s"] = self._waited_s(place)
         may = partial(self._may_take, place)
         while True:
             instrument = await self.turns.take(may, experiment_id, **of)
@@ -217,6 +218,13 @@ class Floor:
         crashpoint("rows committed")
         await self.hosts[instrument].release(job_id)
         return answer
+
+    def _waited_s(self, place: Mapping[str, Any]) -> float:
+        """Lab seconds for which a job that an earlier process planned has waited."""
+        if "ready_at" not in place:
+            return 0.0
+        waited: timedelta = self.clock.now() - place["ready_at"]
+        return max(0.0, waited.total_seconds())
 
     def hand_back(self, job_id: str, answer: Mapping[str, Any]) -> None:
         """Leases that were given back in the database are free here as well."""
@@ -342,9 +350,9 @@ class Floor:
         job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
         key = key_of(place["instruments"], job.capability, job.params)
         wait_s, room = min(self._tray_wait_s(i, job.capability) for i in place["instruments"]), self.room(place)
-        words = forming(room, self.clock.now() + timedelta(seconds=wait_s))
+        words = forming(room, self.clock.now() + timedelta(seconds=wait_s - self._waited_s(place)))
         await self.transact(results.tell, job_id, words, self.clock.now())
-        return await self.trays.join(key, job_id, room, wait_s, place["campaign"])
+        return await self.trays.join(key, job_id, room, wait_s, place["campaign"], self._waited_s(place))
 
     async def _coming(self, key: Key, present: Sequence[Member]) -> int:
         """How many others may still join; one look at the record serves all trays that are being filled."""

@@ -84,6 +84,20 @@ def took_s(tx: Transaction, job: db.Job) -> float:
     return (until - job.started_at).total_seconds() / on_tray
 
 
+def shares_s(tx: Transaction) -> dict[str, float]:
+    """Instrument time that each unfinished campaign has had, lab seconds; of a tray its share."""
+    ids = [c["id"] for c in tx.standing(db.Campaign, state=["running", "paused"])]
+    campaign_of = {e.id: e.campaign_id for e in tx.find(db.Experiment, campaign_id=ids)} if ids else {}
+    jobs = tx.find(db.Job, experiment_id=list(campaign_of)) if campaign_of else []
+    on_tray = Counter(job.tray for job in jobs if job.tray)
+    found: dict[str, float] = defaultdict(float)
+    for job in jobs:
+        if job.started_at and job.ended_at:
+            took = (job.ended_at - job.started_at).total_seconds()
+            found[campaign_of[job.experiment_id]] += took / on_tray.get(job.tray or "", 1)
+    return dict(found)
+
+
 def unpaid(tx: Transaction, jobs: Sequence[db.Job]) -> dict[str, str]:
     """Jobs that cannot share one act now, as their mates would need one more that their campaign cannot pay; and why.
 

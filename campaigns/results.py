@@ -46,8 +46,15 @@ def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:
         "campaign": experiment.campaign_id,
         "mates": mates(experiment.campaign_id, experiment.plan),
         "tray": job.tray,
+        "ready_at": ready_at(tx, job),
     }
     return place, answer(tx, job) if job.state in FINAL else None
+
+
+def ready_at(tx: Transaction, job: db.Job) -> datetime:
+    """Since when a job waits for its turn: since the step before it ended."""
+    ended = [before.ended_at for before in tx.find(db.Job, experiment_id=job.experiment_id) if before.ended_at]
+    return max([job.queued_at, *ended])
 
 
 def tried(tx: Transaction, job: db.Job) -> set[str]:

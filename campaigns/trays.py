@@ -108,10 +108,15 @@ class Trays:
         self.may_go = may_go
         self.forming: dict[Key, Forming] = {}
 
-    async def join(self, key: Key, job_id: str, room: int, wait_s: float, campaign: str = "") -> str | None:
-        """Wait until this job is on a tray that starts; the tray's id, None when it was called off."""
+    async def join(
+        self, key: Key, job_id: str, room: int, wait_s: float, campaign: str = "", waited_s: float = 0.0
+    ) -> str | None:
+        """Wait until this job is on a tray that starts; the tray's id, None when it was called off.
+
+        `waited_s` is how long it had waited before, in an earlier process.
+        """
         tray = self.forming.setdefault(key, Forming(key, room, wait_s))
-        member = Member(job_id, self.now(), asyncio.get_running_loop().create_future(), campaign)
+        member = Member(job_id, self.now() - waited_s, asyncio.get_running_loop().create_future(), campaign)
         tray.members.append(member)
         if tray.former is None:
             tray.former = asyncio.create_task(self._form(tray))

@@ -51,14 +51,21 @@ class Turns:
         Who holds what already, from the leases of an earlier process.
     now
         Lab seconds, for ageing and for shares.
+    used_s
+        Instrument time that each campaign has had, lab seconds, from the record of earlier processes.
     """
 
-    def __init__(self, held: Mapping[str, str] | None = None, now: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        held: Mapping[str, str] | None = None,
+        now: Callable[[], float] = lambda: 0.0,
+        used_s: Mapping[str, float] | None = None,
+    ) -> None:
         self.held: dict[str, str] = dict(held or {})
         self.now = now
         self.priority: dict[str, int] = {}  #: by campaign
         self.due: dict[str, float] = {}  #: by campaign, as a time stamp
-        self.used_s: dict[str, float] = {}  #: instrument time by campaign, lab seconds
+        self.used_s: dict[str, float] = dict(used_s or {})  #: instrument time by campaign, lab seconds
         self.closed: dict[str, bool] = {}  #: instruments on hold; True: samples that are begun may still come
         self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
         self._waiting: list[Waiting] = []
@@ -73,11 +80,13 @@ class Turns:
         *,
         behind: int = 0,
         mates: str = "",
+        waited_s: float = 0.0,
         patient: bool = True,
     ) -> str | None:
         """Wait for one of these instruments, the free one or the one already held.
 
         Which these are may depend on what is closed: `any_of` is asked again whenever that changes.
+        `waited_s` is how long it had waited before, in an earlier process.
         None when the wait was called off (`dismiss`), or when nothing is free and `patient` is false.
         """
         may_take = any_of if callable(any_of) else partial(tuple, any_of)
@@ -87,7 +96,7 @@ class Turns:
             return mine[0]
         turn: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         whose = (lambda: campaign) if isinstance(campaign, str) else campaign
-        entry = Waiting(holder, may_take, these, whose, self.now(), turn, behind, mates)
+        entry = Waiting(holder, may_take, these, whose, self.now() - waited_s, turn, behind, mates)
         self._waiting.append(entry)
         self.serve()
         if not patient and not turn.done():

@@ -22,6 +22,7 @@ from instruments.contract import Fault, Unknowable
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost, ReplyTimeout
 from instruments.people import Answer
 from labctl.campaigning import spent
+from labctl.worker import turns_taken
 from materials_db import records as db
 from materials_db.errors import ConflictError
 from tests.virtual_lab import VirtualLab, campaign, live
@@ -579,3 +580,35 @@ def test_of_many_campaigns_that_race_for_the_last_bottle_none_is_left_without_a_
         assert sum(i.weighed_mg for i in floor.find(db.Ingredient) if i.lot_id == "L-0005") <= 30000.0
 
     at_work(story)
+
+
+def test_shares_and_waiting_times_outlast_a_restart() -> None:
+    async def story(floor: Floor) -> None:
+        ids = [await floor.launch(budget={"experiments": n}, **TWO) for n in (20, 20)]
+        await floor.until(lambda: floor.states().count("done") >= 8)
+        floor.hold(["doser-1"])
+        await floor.until(lambda: not floor.find(db.Job, state="running"))
+        with floor.lab.store.transaction() as tx:
+            again, before = turns_taken(tx), floor.bench.floor.turns
+        for id in ids:
+            assert again.used_s[id] == pytest.approx(before.used_s[id], rel=0.2)  # a thermostat was kept for longer
+        await floor.lab.clock.sleep(7 * 3600)
+        waits = floor.find(db.Job, state="queued", step="mix")[0]
+        await restart(floor)
+        await floor.bench.look()
+        await floor.lab.clock.sleep(60)
+        entry = next(e for e in floor.bench.floor.turns._waiting if e.holder == waits.experiment_id)
+        assert floor.bench.floor.turns.rank(entry)[0] == -1.0  # seven hours are worth one level
+
+    at_work(story)
+
+
+async def restart(floor: Floor) -> None:
+    """Another worker goes on with what is on record."""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    floor.bench = await floor.lab.bench()
+    with floor.lab.store.transaction() as tx:
+        floor.bench.floor.begin_with(turns_taken(tx))
+    floor.engine = InlineEngine(workflows(floor.bench), floor.lab.store, floor.lab.record)
+    await floor.engine.open()
