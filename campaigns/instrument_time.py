@@ -14,6 +14,7 @@ from typing import Any
 
 from campaigns.plan import Plan
 from campaigns.trays import mates, set_points
+from materials_db import order
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -89,13 +90,9 @@ def shares_s(tx: Transaction) -> dict[str, float]:
     ids = [c["id"] for c in tx.standing(db.Campaign, state=["running", "paused"])]
     campaign_of = {e.id: e.campaign_id for e in tx.find(db.Experiment, campaign_id=ids)} if ids else {}
     jobs = tx.find(db.Job, experiment_id=list(campaign_of)) if campaign_of else []
-    on_tray = Counter(job.tray for job in jobs if job.tray)
-    found: dict[str, float] = defaultdict(float)
-    for job in jobs:
-        if job.started_at and job.ended_at:
-            took = (job.ended_at - job.started_at).total_seconds()
-            found[campaign_of[job.experiment_id]] += took / on_tray.get(job.tray or "", 1)
-    return dict(found)
+    return order.shares_s(
+        (campaign_of[j.experiment_id], j.tray, j.started_at, j.ended_at) for j in jobs if j.started_at and j.ended_at
+    )
 
 
 def unpaid(tx: Transaction, jobs: Sequence[db.Job]) -> dict[str, str]:

@@ -1,12 +1,10 @@
 """Whose turn is it at which instrument, within one process.
 
 The lease in the database is the proof; this is the queue in front of it, so that nobody
-polls. The highest priority is served first, and waiting raises it: after `AGING_S` lab
-seconds by one level, so that nobody starves. Among equals it is the turn of the campaign
-that is due first, then of the one that has had the least instrument time, then of whoever
-asked first. What is begun is finished, within bounds: every step that a sample has behind
-it, and a mate of its tray that went before it, count as `BEGUN_S` less of that time. So
-trays fill quickly, and the machines at the end of the way have work early. A holder may
+polls. Who is first is in `materials_db.order`: priority, waiting, due dates, shares. What is
+begun is finished, within bounds: every step that a sample has behind it, and a mate of its
+tray that went before it, make up for some of its campaign's share. So trays fill quickly,
+and the machines at the end of the way have work early. A holder may
 keep an instrument over several steps (a thermostat while the measurement runs) and asks
 for it again without waiting.
 """
@@ -19,8 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-AGING_S = 6 * 3600.0  #: lab seconds of waiting that are worth one level of priority
-BEGUN_S = AGING_S  #: lab seconds of its campaign's instrument time that each of these makes up for
+from materials_db import order
 
 
 @dataclass(eq=False)
@@ -140,14 +137,16 @@ class Turns:
 
     def rank(self, entry: Waiting) -> tuple[float, float, float, float]:
         """The lower, the earlier."""
-        level, due, used_s = self.urgency(entry.campaign, entry.since)
         begun = entry.behind + (entry.mates != "" and self._mates.get(entry.any_of) == entry.mates)
-        return level, due, used_s - BEGUN_S * begun, entry.since
+        return order.rank(*self._standing(entry.campaign, entry.since), begun)
 
     def urgency(self, campaign: str, since: float) -> tuple[float, float, float]:
         """How urgent something of a campaign is that has waited since then: the lower, the more."""
-        level = self.priority.get(campaign, 0) + (self.now() - since) // AGING_S
-        return -level, self.due.get(campaign, math.inf), self.used_s.get(campaign, 0.0)
+        return order.urgency(*self._standing(campaign, since))
+
+    def _standing(self, campaign: str, since: float) -> tuple[int, float, float, float]:
+        waited_s, due = self.now() - since, self.due.get(campaign, math.inf)
+        return self.priority.get(campaign, 0), waited_s, due, self.used_s.get(campaign, 0.0)
 
     def serve(self) -> None:
         """Give what is free to those whose turn it is."""

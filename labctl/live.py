@@ -240,8 +240,7 @@ def follow_on_terminal(path: Place, id: str, ticker: Ticker) -> None:
 
 def trouble(path: Place) -> str:
     """What a running job waits for, if its device does not answer; else which instruments are out."""
-    told = [row for row in waiting.queue(path) if row["state"] == "running" and row["message"]]
-    if told:
+    if told := waiting.stuck(path):
         return f"{told[0]['sample']}: {told[0]['message']}"
     return "\n".join(out_of_work(row) for row in glance.holds(path))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from materials_db import sites
+from materials_db import order, sites
 from materials_db.looking import Place, Row, ask
 
 HOST_SILENT = timedelta(seconds=20)  #: wall time without a sign of life after which a host gets no new work
@@ -36,11 +37,12 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         path,
         "SELECT j.id AS job, j.run, j.sample_id AS sample, j.experiment_id AS experiment, e.campaign_id AS campaign, j.step,"
         " j.capability, j.params, j.state, j.queued_at, j.started_at, j.due_at, j.message, j.tray, i.name AS instrument,"
-        " e.plan, e.state AS experiment_state, e.site, k.priority"
+        " (SELECT max(b.ended_at) FROM job b WHERE b.experiment_id = j.experiment_id) AS ready_at,"
+        " e.plan, e.state AS experiment_state, e.site, k.priority, k.due_at AS campaign_due"
         " FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
         " LEFT JOIN instrument i ON i.id = j.instrument_id"
         " WHERE j.state IN ('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
-        " ORDER BY j.started_at IS NULL, j.state <> 'queued', -k.priority, j.queued_at, j.run",
+        " ORDER BY j.queued_at, j.run",
     )
     count_trays(rows)
     leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
@@ -56,7 +58,60 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
         site_of=site_of(path),
     )
-    return [with_reason(row, floor) for row in rows if planned or row["state"] != "planned"] + next_ones(path)
+    rows = [row for row in in_order(path, rows) if planned or row["state"] != "planned"]
+    return [with_reason(row, floor) for row in rows] + next_ones(path)
+
+
+def in_order(path: Place, rows: list[Row]) -> list[Row]:
+    """First what runs, then what waits for a turn in the order in which it has it, then what waits for the step before."""
+    several = len({row["campaign"] for row in rows if row["state"] == "queued"}) > 1
+    used_s = shares_s(path) if several else {}
+    newest = ask(path, "SELECT at FROM event ORDER BY seq DESC LIMIT 1")
+    latest = [key_of(row) for row in rows if row["started_at"]]
+    for row in rows:
+        since = max(row["queued_at"], row.pop("ready_at") or "")
+        waited_s = (moment(newest[0]["at"]) - moment(since)).total_seconds() if newest else 0.0
+        due = moment(row["campaign_due"]).timestamp() if row["campaign_due"] else math.inf
+        begun = behind(row) + (row["state"] == "queued" and key_of(row) in latest)
+        row["rank"] = order.rank(row["priority"], waited_s, due, used_s.get(row["campaign"], 0.0), begun)
+        del row["campaign_due"]
+    found = sorted(rows, key=lambda r: (r["started_at"] is None, r["state"] != "queued", r["rank"]))
+    return [{key: value for key, value in row.items() if key != "rank"} for row in found]
+
+
+def behind(row: Row) -> int:
+    """Steps that a sample has behind it."""
+    names = [step["name"] for step in json.loads(row["plan"])["steps"]]
+    return names.index(row["step"]) if row["step"] in names else 0
+
+
+def key_of(row: Row) -> tuple[str, str, object]:
+    """What samples that were proposed for one tray share at a step; of another experiment nothing."""
+    return row["campaign"], row["step"], json.loads(row["plan"]).get("tray") or row["experiment"]
+
+
+def shares_s(path: Place) -> dict[str, float]:
+    """Instrument time that each campaign under way has had, lab seconds; of a tray its share."""
+    jobs = ask(
+        path,
+        "SELECT e.campaign_id AS campaign, j.started_at, j.ended_at, j.tray FROM job j JOIN experiment e ON e.id = j.experiment_id"
+        " JOIN campaign k ON k.id = e.campaign_id WHERE k.state IN ('running', 'paused')"
+        " AND j.started_at IS NOT NULL AND j.ended_at IS NOT NULL",
+    )
+    return order.shares_s((j["campaign"], j["tray"], moment(j["started_at"]), moment(j["ended_at"])) for j in jobs)
+
+
+def moment(stamp: str) -> datetime:
+    """A moment as the database writes it."""
+    return datetime.fromisoformat(stamp)
+
+
+def stuck(path: Place) -> list[Row]:
+    """Running jobs that say what they wait for, by sample."""
+    return ask(
+        path,
+        "SELECT sample_id AS sample, message FROM job WHERE state = 'running' AND message <> '' ORDER BY started_at, run",
+    )
 
 
 def next_ones(path: Place) -> list[Row]:

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-from campaigns.turns import AGING_S, BEGUN_S, Turns
+from campaigns.instrument_time import shares_s
+from campaigns.turns import Turns
+from materials_db import records as db
+from materials_db import waiting
+from materials_db.order import AGING_S, BEGUN_S
+from materials_db.sql.store import SqlStore
+from tests import records
 
 
 async def test_an_instrument_serves_in_the_order_of_asking() -> None:
@@ -186,3 +195,31 @@ async def test_what_is_begun_goes_before_what_is_not_within_bounds() -> None:
     assert await waiting["E-3"] == "furnace-1"
     turns.release(["furnace-1"], "E-3")
     assert await waiting["E-1"] == "furnace-1"
+
+
+def queued(n: int, campaign: str, hour: int) -> list[db.Record]:
+    """An experiment of that campaign whose first step waits since that hour."""
+    line = [r for r in records.experiment_line(n, campaign) if r.kind != "composition"]
+    at = records.AT + timedelta(hours=hour)
+    return [r.model_copy(update={"state": "queued", "queued_at": at}) if isinstance(r, db.Job) else r for r in line]
+
+
+def test_the_queue_is_in_the_order_in_which_turns_are_given(tmp_path: Path) -> None:
+    """One waits for seven hours, one has priority, one is due, one has had much, one nothing."""
+    store = SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw", full_sync=False)
+    more: dict[str, dict[str, Any]] = {"C-0002": {"priority": 2}, "C-0003": {"due_at": records.AT}}
+    now = records.AT + timedelta(hours=7)
+    with store.transaction() as tx:
+        tx.add(*(records.campaign(f"C-000{n}", **more.get(f"C-000{n}", {})) for n in range(1, 6)), at=now, actor="test")
+        for n, hour in ((1, 0), (2, 6), (3, 6), (4, 5), (5, 6)):
+            tx.add(*queued(n, f"C-000{n}", hour), at=now, actor="test")
+        busy = queued(6, "C-0004", 0)
+        busy[-1] = busy[-1].model_copy(update={"state": "done", "started_at": records.AT, "ended_at": now})
+        tx.add(*busy, at=now, actor="test")
+        shares = shares_s(tx)
+    store.close()
+    assert [r["campaign"] for r in waiting.queue(tmp_path / "lab.sqlite")] == [f"C-000{n}" for n in (2, 1, 3, 5, 4)]
+    turns = Turns(now=lambda: 7 * 3600.0, used_s=shares)
+    turns.priority, turns.due = {"C-0002": 2}, {"C-0003": 0.0}
+    since = {"C-0001": 0.0, "C-0002": 6.0, "C-0003": 6.0, "C-0004": 5.0, "C-0005": 6.0}
+    assert sorted(since, key=lambda c: turns.urgency(c, since[c] * 3600)) == [f"C-000{n}" for n in (2, 1, 3, 5, 4)]
