@@ -153,11 +153,14 @@ def show_convergence(row: Row, experiments: Sequence[Row]) -> None:
     print(convergence(values, direction, label, color=sys.stdout.isatty()))
 
 
+UNCLAIMED = "no site yet"  #: where a sample is that nobody has begun
+
+
 def show_sample(row: Row) -> None:
     """The page of one sample."""
-    say(
-        f"{row['id']}   {row['experiment']} of {row['campaign']}   {row['state']}   {row['batch_mg']:g} mg   {row['site']}   {row['origin']}"
-    )
+    where = row["site"] or UNCLAIMED
+    head = f"{row['id']}   {row['experiment']} of {row['campaign']}   {row['state']}   {row['batch_mg']:g} mg"
+    say(f"{head}   {where}   {row['origin']}")
     say("  component    intended    measured")
     for name, intended in row["intended"].items():
         weighed = row["measured"].get(name)
@@ -206,7 +209,7 @@ def quality_of(m: db.Measurement) -> str:
 
 def show_trace(t: Trace) -> None:
     """The whole line behind a sample, as a tree."""
-    say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.site}, {t.sample.origin}")
+    say(f"{t.sample.id}  {t.sample.batch_mg:g} mg at {t.site or UNCLAIMED}, {t.sample.origin}")
     for m in t.measurements:
         say(
             f"|- measurement {m.id}: {m.quantity} = {value_and_u(m.value, m.u, m.unit)} (n={m.n}, {quality_of(m)}, {m.method})"

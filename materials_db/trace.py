@@ -29,9 +29,9 @@ class Trace:
     problems: list[str] = field(default_factory=list)  #: links that lead nowhere; empty in a sound database
 
     @property
-    def site(self) -> str:
-        """Where the sample is, or was last; the sample's own row was written before a site had claimed it."""
-        return self.experiment.site or self.sample.site
+    def site(self) -> str | None:
+        """Where the sample is, or was last; None while no site has claimed it, whatever its own row was written with."""
+        return self.experiment.site or (self.sample.site if self.experiment.started_at else None)
 
     def json(self) -> dict[str, Any]:
         """As one JSON object."""

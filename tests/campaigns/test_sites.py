@@ -19,12 +19,13 @@ from campaigns.turns import Turns
 from labctl import wiring
 from labctl.campaigning import validate
 from labctl.commands.queue import list_ as list_queue
-from labctl.display import show_trace
+from labctl.display import show_sample, show_trace
 from labctl.options import Format
 from materials_db import glance, sites, waiting
 from materials_db import records as db
 from materials_db.sql.store import SqlStore
 from materials_db.trace import trace
+from tests import records
 from tests.campaigns.test_people import say, steps_with, with_bench
 from tests.virtual_lab import TEMPLATE, VirtualLab, campaign, live
 
@@ -429,3 +430,15 @@ def test_a_site_that_lacks_an_instrument_gets_no_experiment() -> None:
     site_of = {"d-1": "A", "d-2": "B", "a-1": "A"}
     assert sites.allowed(steps[0], steps, None, site_of) == ["d-1"]
     assert sites.allowed(steps[0], steps, "B", site_of) == ["d-2"]
+
+
+def test_a_sample_that_no_site_has_claimed_is_at_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = SqlStore.open(f"sqlite:///{tmp_path}/lab.sqlite", tmp_path / "raw", full_sync=False)
+    with store.transaction() as tx:
+        tx.add(records.campaign(), *records.experiment_line(), at=records.AT, actor="test")
+        show_trace(trace(tx, "S-00001"))
+    store.close()
+    show_sample(glance.sample(tmp_path / "lab.sqlite", "S-00001"))
+    told = capsys.readouterr().out
+    assert "S-00001  6000 mg at no site yet, simulated" in told
+    assert "6000 mg   no site yet   simulated" in told
