@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from campaigns import budget, planning, shelf, tasks
+from campaigns.candidate import Candidate
 from campaigns.engine import Json
 from campaigns.floor import Floor, Performer
 from campaigns.history import History
@@ -30,6 +31,7 @@ ACTOR = "labctl"
 PAUSED = "paused by request"
 FEWEST_TO_STOP = 10  #: results before a model is believed that nothing better is left
 DATABASE_S = 0.5  #: wall seconds between tries to reach a database that went away
+MOST_ASKED = 10  #: times that an optimizer is asked anew where no single site could carry out what it proposed
 MOST_TRIES = 50  #: of one step for one sample, those included that people asked for
 MACHINE_FAILURES = 5  #: experiments in a row lost to machines before the campaign pauses
 
@@ -151,9 +153,12 @@ class Bench:
         sizes = () if why else batches(plan, history.used.experiments, len(flying))
         if not sizes:
             return planning.choice([], why or ("done", "waiting for experiments in flight"))
-        found = await self.offload(lambda: self._ask(campaign_id, plan, history, sizes))
+        found, astray = await self.offload(lambda: self._ask_for_fitting(campaign_id, plan, history, sizes))
         crashpoint("proposed")
-        chosen = planning.choose(plan, history, found, self.capabilities, prices, left)
+        if astray and not any(found):
+            chosen = planning.stranded(astray)
+        else:
+            chosen = planning.choose(plan, history, found, self.capabilities, prices, left)
         if campaign.reason != (short := str(chosen.get("short", ""))):
             await self.transact(tell, campaign_id, short, self.clock.now())
         return chosen
@@ -215,9 +220,28 @@ class Bench:
             self._optimizers[campaign_id] = self.optimizer(plan)
         return self._optimizers[campaign_id]
 
-    def _ask(self, campaign_id: str, plan: Plan, history: History, sizes: Sequence[int]) -> list[list[Proposal]]:
+    def _ask_for_fitting(
+        self, campaign_id: str, plan: Plan, history: History, sizes: Sequence[int]
+    ) -> tuple[list[list[Proposal]], str]:
+        """Batches without what no site can carry out alone, and what is in its way, if there was such a thing.
+
+        The optimizer is told that those are under way, so that it proposes others.
+        """
+        left_out: list[Candidate] = []
+        for _ in range(MOST_ASKED):
+            found = self._ask(campaign_id, plan, history, sizes, left_out)
+            astray = planning.astray(plan, found, self.capabilities, self.site_of)
+            if not astray:
+                return found, ""
+            left_out += astray
+        return [[p for p in batch if p.candidate not in left_out] for batch in found], next(iter(astray.values()))
+
+    def _ask(
+        self, campaign_id: str, plan: Plan, history: History, sizes: Sequence[int], left_out: Sequence[Candidate]
+    ) -> list[list[Proposal]]:
         """One batch after the other, each in the light of those before it."""
-        optimizer, known, pending = self._optimizer(campaign_id, plan), history.known, history.pending
+        optimizer, known = self._optimizer(campaign_id, plan), history.known
+        pending = [*history.pending, *left_out]
         found: list[list[Proposal]] = []
         for size in sizes:
             batch = optimizer.propose(plan.space, plan.objective, known, pending, size, plan.seed)

@@ -17,6 +17,7 @@ from campaigns.history import History
 from campaigns.optimizer import Earlier, Prices, Proposal
 from campaigns.plan import Plan
 from campaigns.recipe import Recipe, Step, resolve
+from campaigns.sites import way_fault
 from instruments.contract import Capability
 from materials_db import records as db
 from materials_db.store import Transaction
@@ -101,6 +102,26 @@ def choose(
             if tray_room(recipe, capabilities) > 1:
                 chosen[-1]["on_trays"] = True
     return choice(chosen, ("done", "waiting for experiments in flight"))
+
+
+def astray(
+    plan: Plan,
+    found: Sequence[Sequence[Proposal]],
+    capabilities: Mapping[str, Sequence[Capability]],
+    site_of: Mapping[str, str],
+) -> dict[Candidate, str]:
+    """Candidates of which each step can be done somewhere, but all of them at no one site; what is in the way."""
+    if len(set(site_of.values())) < 2:
+        return {}
+    recipes = {p.candidate: resolve(plan.spec, p.candidate, capabilities) for batch in found for p in batch}
+    faults = {candidate: way_fault(recipe.steps, site_of) for candidate, recipe in recipes.items()}
+    return {candidate: fault.message for candidate, fault in faults.items() if fault is not None}
+
+
+def stranded(why: str) -> Json:
+    """What is chosen where nothing that was proposed can be carried out."""
+    reason = f"no site can carry out what is proposed: {why}"
+    return {**choice([], ("paused", reason)), "short": reason}
 
 
 def lasts_s(plan: Plan, candidate: Candidate, capabilities: Mapping[str, Sequence[Capability]]) -> float:

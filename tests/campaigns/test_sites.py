@@ -16,6 +16,7 @@ from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.toml_file import FileFaults
 from campaigns.turns import Turns
+from instruments.host import Host
 from labctl import wiring
 from labctl.campaigning import validate
 from labctl.commands.queue import list_ as list_queue
@@ -442,3 +443,52 @@ def test_a_sample_that_no_site_has_claimed_is_at_none(tmp_path: Path, capsys: py
     told = capsys.readouterr().out
     assert "S-00001  6000 mg at no site yet, simulated" in told
     assert "6000 mg   no site yet   simulated" in told
+
+
+def narrow(lab: VirtualLab, name: str, **limits: list[float]) -> None:
+    """One instrument can do less than its model."""
+    known = lab.hosts[name]
+    lab.hosts[name] = Host(
+        name, known.driver, known.journal, lab.clock, simulated=True, poll_s=(1.0, 43200.0), limits=limits
+    )
+
+
+def with_settings(high_c: float) -> dict[str, Any]:
+    """A campaign that varies the temperature and the speed of the mixer."""
+    steps = campaign().json()["recipe"]["steps"]
+    steps[0]["params"]["mix_speed"], steps[1]["params"]["temperature"] = "$speed", "$temperature"
+    kelvin = {"type": "float", "unit": "degC", "min": high_c - 10, "max": high_c, "step": None}
+    speed = {"type": "float", "unit": "rpm", "min": 300.0, "max": 800.0, "step": None}
+    return {"recipe": {"steps": steps}, "process": {"temperature": kelvin, "speed": speed}}
+
+
+def test_a_candidate_that_no_single_site_can_carry_out_is_left_out() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        narrow(lab, "thermostat-1", temperature_c=[0.0, 25.0])
+        narrow(lab, "doser-2", mix_rpm=[0.0, 500.0])
+        id = await run(lab, budget={"experiments": 12}, **with_settings(30.0))
+        with lab.store.transaction() as tx:
+            assert tx.get(db.Campaign, id).state == "done"
+            made = [c.process for c in tx.find(db.Candidate)]
+        assert len(made) == 12
+        assert not [p for p in made if p["temperature"] > 25.0 and p["speed"] > 500.0]
+
+    live(work())
+
+
+def test_a_campaign_of_which_no_site_can_carry_out_anything_rests_and_says_why() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        narrow(lab, "thermostat-1", temperature_c=[0.0, 15.0])
+        narrow(lab, "doser-2", mix_rpm=[0.0, 200.0])
+        id = await run(lab, budget={"experiments": 12}, **with_settings(30.0))
+        with lab.store.transaction() as tx:
+            rests = tx.get(db.Campaign, id)
+        assert (rests.state, rests.reason) == (
+            "paused",
+            "no site can carry out what is proposed: step 'equilibrate' can be done at bench-B,"
+            " but the steps before it leave the sample at bench-A",
+        )
+
+    live(work())
