@@ -612,3 +612,15 @@ async def restart(floor: Floor) -> None:
         floor.bench.floor.begin_with(turns_taken(tx))
     floor.engine = InlineEngine(workflows(floor.bench), floor.lab.store, floor.lab.record)
     await floor.engine.open()
+
+
+def test_a_campaign_plans_what_is_left_where_another_was_quicker() -> None:
+    async def story(floor: Floor) -> None:
+        bottle(floor, 6500.0)
+        ids = [floor.lab.launch(campaign(budget={"experiments": 2}, **TWO)) for _ in "AB"]
+        choices = [await floor.bench.propose(id, []) for id in ids]  # both see a full bottle
+        with floor.lab.store.transaction() as tx:
+            planned = [len(floor.bench.plan(tx, id, c["proposals"])) for id, c in zip(ids, choices, strict=True)]
+        assert planned == [2, 1]
+
+    at_work(story)
