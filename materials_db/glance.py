@@ -326,7 +326,8 @@ def samples(path: Place) -> list[Row]:
     return ask(
         path,
         "SELECT s.id, s.experiment_id AS experiment, e.campaign_id AS campaign, e.state,"
-        " CASE WHEN e.started_at IS NULL THEN e.site ELSE coalesce(e.site, s.site) END AS site, s.batch_mg, s.created_at,"
+        " CASE WHEN e.started_at IS NULL AND e.state IN ('planned', 'aborted') THEN e.site"
+        " ELSE coalesce(e.site, s.site) END AS site, s.batch_mg, s.created_at,"
         " s.origin FROM sample s JOIN experiment e ON e.id = s.experiment_id ORDER BY s.id",
     )
 

@@ -31,7 +31,9 @@ class Trace:
     @property
     def site(self) -> str | None:
         """Where the sample is, or was last; None while no site has claimed it, whatever its own row was written with."""
-        return self.experiment.site or (self.sample.site if self.experiment.started_at else None)
+        e = self.experiment
+        never_begun = e.started_at is None and e.state in ("planned", "aborted")
+        return e.site or (None if never_begun else self.sample.site)
 
     def json(self) -> dict[str, Any]:
         """As one JSON object."""
