@@ -11,19 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from campaigns.dataset import Fractions, Layout
-from campaigns.sections import Euros, Milligrams, Name, Seconds, Section, stored
+from campaigns.sections import BIGGEST, Count, Euros, Milligrams, Name, Seconds, Section, stored
 from campaigns.units import known_unit
 
 CAMPAIGN_ID = r"C-\d{1,9}"
 TABLES = (".csv", ".tsv", ".txt")  #: endings of tables of results
-BIGGEST_SEED = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
 
 
 class CampaignSection(Section):
     """[campaign]."""
 
     name: Name
-    seed: int = Field(1, ge=0, le=BIGGEST_SEED, strict=True)
+    seed: int = Field(1, ge=0, le=BIGGEST, strict=True)
     description: str = Field("", max_length=2000)
     priority: int = Field(0, ge=-100, le=100, strict=True)  #: the higher, the earlier it is served
     due: datetime | None = None  #: of equal priority, the earlier is served first
@@ -61,7 +60,7 @@ class DataSection(Section):
 class BudgetSection(Section):
     """[budget]."""
 
-    experiments: int | None = Field(None, ge=1, strict=True)
+    experiments: Count | None = None
     time: Seconds | None = None
     money: Euros | None = None
     stock: dict[str, Milligrams] = {}
@@ -79,7 +78,7 @@ class StopSection(Section):
 
     at_target: bool = True
     expected_improvement: float | None = Field(None, ge=0)
-    patience: int = Field(5, ge=1, strict=True)
+    patience: Count = 5
     within: float | None = Field(None, gt=0)  #: stop when the best possible is at most so much better ...
     probability: float = Field(0.8, gt=0, lt=1)  #: ... with this probability
 
@@ -95,7 +94,7 @@ class OptimizerSection(Section):
     """[optimizer]."""
 
     name: Literal["bayesian", "random", "botorch", "baybe"] = "bayesian"
-    initial: int | None = Field(None, ge=1, strict=True)
+    initial: Count | None = None
     in_flight: int = Field(3, ge=1, le=256, strict=True)
     model: Literal["mixture", "single-gp"] = "mixture"
     coordinates: Literal["auto", "roots", "uniform", "fractions"] = "auto"

@@ -82,7 +82,7 @@ class Drawing:
         import numpy as np
 
         most = self.space.max_present
-        rows = 1 if most is None else most + 1
+        rows = 1 if most is None else min(most, len(self.low)) + 1
         last = np.zeros((rows, self.steps + 1))
         last[:, 0] = 1.0
         ways = [last]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from campaigns.candidate import Setting
 from campaigns.errors import SpaceError
 
+MOST_STEPS = 10**9  #: of a setting between its ends; with more a step is lost in rounding
+LISTED = 100_000  #: settings that are written out one by one
+
 
 @dataclass(frozen=True, kw_only=True)
 class FloatParameter:
@@ -24,6 +27,10 @@ class FloatParameter:
             raise SpaceError(f"{self.name}: min {self.low:g} must be below max {self.high:g}")
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise SpaceError(f"{self.name}: step {self.step:g} must be above 0 and fit between min and max")
+        if self.step is not None and self.high - self.low > MOST_STEPS * self.step:
+            raise SpaceError(
+                f"{self.name}: step {self.step:g} is too fine: at most {MOST_STEPS} fit between min and max"
+            )
 
     @property
     def digits(self) -> int:
@@ -108,12 +115,14 @@ Parameter = FloatParameter | IntegerParameter | CategoricalParameter
 
 
 def values(parameter: Parameter) -> list[Setting] | None:
-    """All settings of a parameter; None for a continuous one."""
+    """All settings of a parameter; None for a continuous one, and where there are too many to list."""
     if isinstance(parameter, CategoricalParameter):
         return list(parameter.choices)
     if isinstance(parameter, IntegerParameter):
-        return list(range(parameter.low, parameter.high + 1))
+        return list(range(parameter.low, parameter.high + 1)) if parameter.high - parameter.low < LISTED else None
     if parameter.step is None:
         return None
     count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9)
+    if count >= LISTED:
+        return None
     return [round(parameter.low + i * parameter.step, parameter.digits) for i in range(count + 1)]

@@ -15,7 +15,7 @@ from campaigns.candidate import Candidate, Setting
 from campaigns.carried_out import StepSection
 from campaigns.errors import RecipeError
 from campaigns.parameters import CategoricalParameter, FloatParameter
-from campaigns.space import Space
+from campaigns.space import CompositionSpace, Space
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
 from campaigns.units import UnitError, conversion, convertible, quantity
@@ -416,14 +416,18 @@ def corners(space: Space) -> list[Mapping[str, Any]]:
     if space.composition is None:
         return []
     rng = random.Random(1)
-    found: list[Mapping[str, Any]] = []
-    for i in range(len(space.composition.components)):
-        for sign in (1, -1):
-            counts = space.composition.draw(rng)
-            while counts is not None:
-                better = [n for n in space.composition.neighbours(counts) if (n[i] - counts[i]) * sign > 0]
-                if not better:
-                    found.append(space.composition.fractions(counts))
-                    break
-                counts = better[0]
-    return found
+    composition, ends = space.composition, itertools.product(range(len(space.composition.components)), (1, -1))
+    starts = ((composition.draw(rng), i, sign) for i, sign in ends)
+    return [composition.fractions(furthest(composition, at, i, sign)) for at, i, sign in starts if at is not None]
+
+
+def furthest(space: CompositionSpace, counts: tuple[int, ...], i: int, sign: int) -> tuple[int, ...]:
+    """As much (or as little) of component `i` as moves from here lead to: large ones first, as steps may be fine."""
+    by = space.steps
+    while by:
+        better = (n for n in space.neighbours(counts, by) if (n[i] - counts[i]) * sign > 0)
+        if (found := next(better, None)) is not None:
+            counts = found
+        else:
+            by //= 2
+    return counts

@@ -33,6 +33,9 @@ def in_unit(value: Any, info: ValidationInfo) -> Any:
     return value if value is None or stored(value, info) else quantity(value, info.data.get("unit", ""))
 
 
+BIGGEST = 2**53 - 1  #: whole numbers beyond are not the same in every JSON reader
+MOST = 1_000_000  #: of anything that a campaign counts; what computers keep exactly ends far above
+Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Seconds = Annotated[float, amount("s"), Field(gt=0)]
 Milligrams = Annotated[float, amount("mg"), Field(gt=0)]
 Euros = Annotated[float, amount("EUR"), Field(gt=0)]

@@ -7,9 +7,9 @@ objects. Once launched, the campaign lives from the JSON of this, not from the f
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class Spec(Section):
             Fault(message=f"{name!r} is nothing that a table tells", key=key, hint=f"known: {', '.join(known)}")
             for key, name in told.items()
             if name not in known
-        ]
+        ] + (self.composition.unknown_components() if self.composition else [])
 
     @property
     def measured_units(self) -> dict[str, str]:
@@ -188,12 +188,14 @@ class Spec(Section):
         return tuple(f"{name}: {note}" for name, notes in tables.items() for note in notes)
 
     def space_faults(self) -> list[Fault]:
-        """Why the space is empty or contradictory."""
-        try:
-            self.space  # noqa: B018 - built to be checked
-        except SpaceError as error:
-            key = "candidates" if self.candidates else "composition" if self.composition else "process"
-            return [Fault(message=str(error), key=key, code="LAB-0210")]
+        """Why the space is empty or contradictory: first each part alone, then all together."""
+        parts: list[tuple[str, Callable[[], Any]]] = [
+            *((f"process.{name}", partial(section.domain, name)) for name, section in self.process.items()),
+            *([("composition", self.composition.domain)] if self.composition else []),
+        ]
+        whole = "candidates" if self.candidates else "composition" if self.composition else "process"
+        if faults := impossible(parts) or impossible([(whole, lambda: self.space)]):
+            return faults
         components = tuple(self.composition.components if self.composition else ())
         abilities = tuple(dict.fromkeys(step.capability for step in self.recipe.steps))
         return [
@@ -347,6 +349,17 @@ class Spec(Section):
         return Limits(
             experiments=b.experiments, time_s=b.time, money=b.money, stock_mg=b.stock, instrument_s=b.instrument_time
         )
+
+
+def impossible(parts: Iterable[tuple[str, Callable[[], Any]]]) -> list[Fault]:
+    """Those of the keys, each with what builds it, whose part of the space cannot be."""
+    faults = []
+    for key, build in parts:
+        try:
+            build()
+        except SpaceError as error:
+            faults.append(Fault(message=str(error), key=key, code="LAB-0210"))
+    return faults
 
 
 def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:

@@ -11,12 +11,13 @@ from campaigns import space as domain
 from campaigns.dataset import Layout, Wanted, read_dataset
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.pool import Pool
-from campaigns.sections import Name, Section
+from campaigns.sections import BIGGEST, Count, Name, Section
 from campaigns.tables import MOST
 from campaigns.toml_file import Fault, FileFaults
 from campaigns.units import known_unit, quantity
 from materials_db.formula import Formula
 
+FINEST = 1e-5  #: step of a dispenser, finer than any; what is counted per step must fit into memory
 OFF_GRID = 1e-3  #: dispenser steps by which a listed candidate may be off the grid, as it is rounded
 
 
@@ -50,16 +51,41 @@ class ConstraintSection(Section):
     min: float | None = None
     max: float | None = None
 
+    @model_validator(mode="after")
+    def _some_bound(self) -> ConstraintSection:
+        if self.min is None and self.max is None:
+            raise ValueError("states neither min nor max")
+        return self
+
 
 class CompositionSection(Section):
     """[composition]."""
 
     basis: Literal["mass", "mole"] = "mass"
-    step: float = Field(0.01, gt=0, le=1)
+    step: float = Field(0.01, ge=FINEST, le=1)
     balance: str | None = None
-    max_present: int | None = Field(None, ge=1)
+    max_present: Count | None = None
     components: dict[Name, ComponentSection] = Field(min_length=1)
     constraints: tuple[ConstraintSection, ...] = ()
+
+    @field_validator("step")
+    @classmethod
+    def _divides(cls, value: float) -> float:
+        if domain.exact(value).numerator != 1:
+            raise ValueError("does not divide 1: give 1/n, for example 0.01 or 0.005")
+        return value
+
+    def unknown_components(self) -> list[Fault]:
+        """Names, as balance or in a constraint, of what is no component."""
+        told = {"composition.balance": self.balance} if self.balance else {}
+        for i, constraint in enumerate(self.constraints):
+            told |= {f"composition.constraints[{i}].coefficients.{name}": name for name in constraint.coefficients}
+        hint = f"the components are {', '.join(self.components)}"
+        return [
+            Fault(message=f"{name!r} is not a component", key=key, hint=hint, code="LAB-0210")
+            for key, name in told.items()
+            if name not in self.components
+        ]
 
     def domain(self) -> domain.CompositionSpace:
         """The compositions it allows. Raises SpaceError."""
@@ -118,8 +144,8 @@ class IntegerSection(Section):
 
     type: Literal["integer"]
     unit: str = ""
-    min: int = Field(strict=True)
-    max: int = Field(strict=True)
+    min: int = Field(ge=-BIGGEST, le=BIGGEST, strict=True)
+    max: int = Field(ge=-BIGGEST, le=BIGGEST, strict=True)
 
     def domain(self, name: str) -> Parameter:
         """As the optimizer knows it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.plan import Plan
-from campaigns.recipe import check_against_lab, resolve
+from campaigns.recipe import check_against_lab, extremes, resolve
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults, read
 from labctl import wiring
@@ -88,6 +88,38 @@ SCREENS = [
         f"LAB-0201: c.toml has 3 faults; nothing was done\nc.toml:{at('seed')}  campaign.seed = -1\n    must be at least 0\n"
         f"c.toml:{at('direction')}  objective.direction = \"max\"\n    must be 'maximize' or 'minimize'\n"
         f"c.toml:{at('experiments')}  budget.experiments = -3\n    must be at least 1",
+    ),
+    (
+        [("step = 0.01 ", "step = 0.03 "), ("experiments = 30", "experiments = 9007199254740993")],
+        f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('step')}  composition.step = 0.03\n"
+        "    does not divide 1: give 1/n, for example 0.01 or 0.005\n"
+        f"c.toml:{at('experiments')}  budget.experiments = 9007199254740993\n    must be at most 1000000",
+    ),
+    (
+        [
+            ('balance = "EMC"', 'balance = "EMX"'),
+            ("[budget]", '[[composition.constraints]]\nname = "x"\ncoefficients = { PC = 1 }\nmax = 1\n[budget]'),
+        ],
+        f"LAB-0210: c.toml has 2 faults; nothing was done\nc.toml:{at('balance')}  composition.balance\n"
+        f"    'EMX' is not a component; the components are LiPF6, EC, DMC, EMC\n"
+        f"c.toml:{at('[budget]') + 2}  composition.constraints[0].coefficients.PC\n"
+        f"    'PC' is not a component; the components are LiPF6, EC, DMC, EMC",
+    ),
+    (
+        [
+            ("min = 0.05\nmax = 0.20", "min = 0.05\nmax = 0.06"),
+            ("min = 0.10\nmax = 0.50", "min = 0.10\nmax = 0.11"),
+            ("max = 0.70", "max = 0.10"),
+            ("[budget]", '[process.x]\ntype = "integer"\nmin = 3\nmax = 3\n[budget]'),
+        ],
+        f"LAB-0210: c.toml has 2 faults; nothing was done\nc.toml:{at('[composition]')}  composition\n"
+        "    no composition can sum to 1: the largest fractions only sum to 0.37\n"
+        f"c.toml:{at('[budget]')}  process.x\n    x: min 3 must be below max 3",
+    ),
+    (
+        [("step = 0.01 ", "step = 1e-9 "), ("# max_present = 4 ", "max_present = 3000000000 ")],
+        f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('step')}  composition.step = 1e-09\n"
+        f"    must be at least 1e-05\nc.toml:{at('step') + 2}  composition.max_present = 3000000000\n    must be at most 1000000",
     ),
     (
         [('temperature = "25 degC"', 'temperature = "250 degC"')],
@@ -472,3 +504,25 @@ EXAMPLES = [
     ("# tray = ", "tray = "),
     MEASURED,
 ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('type = "float"\nmin = 0\nmax = 1e300\nstep = 1e-300', "step 1e-300 is too fine"),
+        ('type = "float"\nmin = "0 degC"\nmax = "90 degC"\nstep = "1e-9 K"', "step 1e-09 is too fine"),
+        ('type = "integer"\nmin = 0\nmax = 99999999999999999999', "must be at most 9007199254740991"),
+    ],
+)
+def test_a_setting_with_more_steps_than_can_be_counted_is_refused(
+    setting: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said in screen(tmp_path, monkeypatch, ("[budget]", f"[process.x]\n{setting}\n[budget]"))
+
+
+def test_a_fine_step_and_a_long_scale_are_no_burden(tmp_path: Path) -> None:
+    text = GOOD.replace("step = 0.01 ", "step = 0.00001 ").replace("# max_present = 4 ", "max_present = 1000000 ")
+    (tmp_path / "c.toml").write_text(text + '\n[process.n]\ntype = "integer"\nmin = 0\nmax = 10000000000\n')
+    spec, _ = Spec.load(tmp_path / "c.toml")
+    assert spec.space.all() is None
+    assert max(c.fractions["LiPF6"] for c in extremes(spec.space)) == Fraction(1, 5)
