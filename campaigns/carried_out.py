@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from campaigns.dataset import Fractions, Layout
-from campaigns.sections import BIGGEST, Count, Euros, Milligrams, Name, Seconds, Section, stored
+from campaigns.sections import BIGGEST, Count, Euros, Milligrams, Name, Number, Seconds, Section, stored
 from campaigns.units import known_unit
 
 CAMPAIGN_ID = r"C-\d{1,9}"
@@ -77,9 +77,9 @@ class StopSection(Section):
     """[stop]."""
 
     at_target: bool = True
-    expected_improvement: float | None = Field(None, ge=0)
+    expected_improvement: Number | None = Field(None, ge=0)
     patience: Count = 5
-    within: float | None = Field(None, gt=0)  #: stop when the best possible is at most so much better ...
+    within: Number | None = Field(None, gt=0)  #: stop when the best possible is at most so much better ...
     probability: float = Field(0.8, gt=0, lt=1)  #: ... with this probability
 
 

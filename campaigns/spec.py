@@ -31,10 +31,10 @@ from campaigns.optimizer import Earlier, Objective
 from campaigns.parameters import Parameter
 from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
-from campaigns.sections import Name, Section
+from campaigns.sections import Name, Section, quantity_or_fault
 from campaigns.told import as_record, from_record, results_of
 from campaigns.toml_file import Fault, FileFaults, check, read, shown
-from campaigns.units import UnitError, quantity
+from campaigns.units import UnitError
 from campaigns.varied import CandidatesSection, CategoricalSection, CompositionSection, ProcessSection, list_of
 from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
 from materials_db.errors import FormulaError
@@ -75,7 +75,7 @@ class Spec(Section):
         if isinstance(stop, dict) and isinstance(objective, dict):
             unit = objective["unit"] if isinstance(objective.get("unit"), str) else ""
             told = {k: stop[k] for k in ("expected_improvement", "within") if k in stop}
-            read = {k: quantity(text, unit, difference=True) for k, text in told.items()}
+            read = {k: quantity_or_fault(text, unit, difference=True) for k, text in told.items()}
             return {**data, "stop": {**stop, **read}}
         return data
 

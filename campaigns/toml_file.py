@@ -234,12 +234,22 @@ def words(model: type[BaseModel], where: Key, error: dict[str, Any]) -> tuple[st
         return f"type must be one of {context['expected_tags']}", ""
     if kind == "union_tag_not_found":
         return "'type' is missing: float, integer or categorical", ""
+    if kind == "string_pattern_mismatch":
+        return f"this name {pattern_in_words(context['pattern'])}", ""
     if kind in COMPARISONS:
         return f"must be {COMPARISONS[kind]} {next(iter(context.values()))}", ""
     if kind in EXPECTED:
         return f"must be {EXPECTED[kind]}", ""
     message = error["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     return message[0].lower() + message[1:], ""
+
+
+def pattern_in_words(pattern: str) -> str:
+    """What a name may be; our patterns are all of one form: ``^[first][others]{0,most}$``."""
+    first, others, most = re.findall(r"^\^\[(.+?)\]\[(.+?)\]\{0,(\d+)\}\$$", pattern)[0]
+    letter = "a letter of A-Z or a-z" if "A-Z" in first else "a small letter of a-z"
+    marks = " ".join(re.sub(r"A-Z|a-z|0-9", "", others))
+    return f"must begin with {letter}, go on with such letters, digits or {marks}, and have at most {int(most) + 1} characters"
 
 
 COMPARISONS = {

@@ -11,10 +11,10 @@ from campaigns import space as domain
 from campaigns.dataset import Layout, Wanted, read_dataset
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.pool import Pool
-from campaigns.sections import BIGGEST, Count, Name, Section
+from campaigns.sections import BIGGEST, Count, Name, Number, Section, quantity_or_fault
 from campaigns.tables import MOST
 from campaigns.toml_file import Fault, FileFaults
-from campaigns.units import known_unit, quantity
+from campaigns.units import known_unit
 from materials_db.formula import Formula
 
 FINEST = 1e-5  #: step of a dispenser, finer than any; what is counted per step must fit into memory
@@ -121,9 +121,9 @@ class FloatSection(Section):
 
     type: Literal["float"]
     unit: str = ""
-    min: float
-    max: float
-    step: float | None = Field(None, gt=0)
+    min: Number
+    max: Number
+    step: Number | None = Field(None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -131,7 +131,8 @@ class FloatSection(Section):
         if not isinstance(data, dict) or (info.context and info.context.get("stored")):
             return data
         unit = known_unit(data["unit"]) if isinstance(data.get("unit"), str) else unit_of(data.get("min"))
-        read = {k: quantity(data[k], unit, difference=k == "step") for k in ("min", "max", "step") if k in data}
+        told = {k: data[k] for k in ("min", "max", "step") if k in data}
+        read = {k: quantity_or_fault(text, unit, difference=k == "step") for k, text in told.items()}
         return {**data, "unit": unit, **read}
 
     def domain(self, name: str) -> Parameter:

@@ -117,6 +117,30 @@ SCREENS = [
         f"c.toml:{at('[budget]')}  process.x\n    x: min 3 must be below max 3",
     ),
     (
+        [
+            ("at_target = true", 'at_target = true\nwithin = "1 kg"\nprobability = 1.5'),
+            ("[budget]", '[process.x]\ntype = "float"\nunit = "degC"\nmin = "1 kg"\nmax = 40\n[budget]'),
+            ("experiments = 30", "experiments = 0"),
+        ],
+        f"LAB-0201: c.toml has 5 faults; nothing was done\n"
+        f'c.toml:{at("[budget]") + 3}  process.x.min = "1 kg"\n'
+        "    '1 kg' is not in degC or a unit of its kind; write for example '1 degC'\n"
+        f'c.toml:{at("[budget]") + 4}  process.x.max = "40"\n'
+        "    40 has no unit; write for example '40 degC'\n"
+        f"c.toml:{at('experiments') + 5}  budget.experiments = 0\n    must be at least 1\n"
+        f'c.toml:{at("at_target") + 6}  stop.within = "1 kg"\n'
+        "    '1 kg' is not in mS/cm or a unit of its kind; write for example '1 mS/cm'\n"
+        f"c.toml:{at('at_target') + 7}  stop.probability = 1.5\n    must be below 1.0",
+    ),
+    (
+        [('name = "conductivity"', 'name = "Leitfähigkeit [x]"'), ('name = "mix"', 'name = "Mix"')],
+        f'LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at("name")}  campaign.name = "Leitfähigkeit [x]"\n'
+        "    this name must begin with a letter of A-Z or a-z, go on with such letters, digits or _ . + -,"
+        " and have at most 64 characters\n"
+        f'c.toml:{at("capability") - 1}  recipe.steps[0].name = "Mix"\n'
+        "    this name must begin with a small letter of a-z, go on with such letters, digits or _ -, and have at most 32 characters",
+    ),
+    (
         [("step = 0.01 ", "step = 1e-9 "), ("# max_present = 4 ", "max_present = 3000000000 ")],
         f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('step')}  composition.step = 1e-09\n"
         f"    must be at least 1e-05\nc.toml:{at('step') + 2}  composition.max_present = 3000000000\n    must be at most 1000000",
@@ -236,7 +260,8 @@ SCREENS = [
     ),
     (
         [("at_target = true", 'within = "0.1 K"')],
-        "LAB-0201: c.toml has one fault; nothing was done\nc.toml:1\n    '0.1 K' is not in mS/cm or a unit of its kind",
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("at_target")}  stop.within = "0.1 K"\n'
+        "    '0.1 K' is not in mS/cm or a unit of its kind",
     ),
     (
         [("at_target = true", 'within = "0.1 mS/cm"'), ("in_flight = 3 ", 'model = "single-gp" ')],
