@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 DELIMITERS = ",;\t|"
+END = "\x04 end of the table"  #: read after the last line; inside of a text it tells that the text was not closed
 BLOCK = 20_000  #: rows that are held as text at once
 LOOKED_AT = 20  #: records from which the delimiter is told
 LARGEST = 1e100  #: size of a number from which on its square, as models need it, may be infinite
@@ -154,13 +155,25 @@ def is_number(cell: str) -> bool:
 def records_of(head: Head) -> Iterator[tuple[int, list[str]]]:
     """Every row that is not blank, with the line in which it ends. Raises FileFaults."""
     with readable(head.path, head.encoding), head.path.open(encoding=head.encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=head.delimiter)
+        reader, before = csv.reader(chain(file, [END]), delimiter=head.delimiter), head.first
         try:
             full = ((reader.line_num, row) for row in reader if row and (row[0].strip() or any(map(str.strip, row))))
-            yield from islice(full, head.first, None)
+            for line, row in islice(full, head.first, None):
+                if row == [END]:
+                    return
+                if row[-1].endswith(END):
+                    raise FileFaults(head.path, [unclosed_quote(before + 1)])
+                yield line, row
+                before = line
         except csv.Error as error:
             fault = Fault(message=f"cannot be read: {error}", line=reader.line_num, code="LAB-0221")
             raise FileFaults(head.path, [fault]) from None
+
+
+def unclosed_quote(line: int) -> Fault:
+    """A text in quotes that goes on to the end of the file, with all the rows in it."""
+    hint = "close it, or take it out; inside of a text in quotes it is written twice"
+    return Fault(message="a quote mark is opened and never closed", line=line, hint=hint, code="LAB-0221")
 
 
 def read_rows(head: Head, wanted: Mapping[str, str], *, text: set[str], optional: set[str]) -> Rows:

@@ -240,6 +240,16 @@ def test_where_many_rows_do_not_fit_they_may_be_amounts(tmp_path: Path) -> None:
     assert all('fractions = "amount"' in f.hint for f in caught.value.faults)
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_below_it(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b,note\n1,2,\n3,4,"tube cracked\n5,6,\n7,8,' + end)
+    with pytest.raises(FileFaults) as caught:
+        read_rows(head_of(path), {"a": "a", "b": "b"}, text=set(), optional=set())
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.message) == (3, "a quote mark is opened and never closed")
+
+
 @pytest.mark.parametrize("factor", [1, 100])
 def test_rows_that_miss_their_sum_by_two_percent_are_scaled_and_counted(tmp_path: Path, factor: int) -> None:
     rows = [[0.17, 0.55, 0.26], [0.08, 0.89, 0.03], [0.15, 0.17, 0.70]]
