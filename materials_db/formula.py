@@ -30,9 +30,9 @@ KNOWN = frozenset(SYMBOLS)
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
 SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 HYDRATE_DOTS = "·•⋅∙*"
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 #: ``CuSO4.5H2O`` could be O4.5 or five waters: refused rather than guessed
-DOTTED_WATER = re.compile(r"\.\d*H2O$")
+DOTTED_WATER = re.compile(r"\.[0-9]*(?:H2O|\(H2O\))(?=$|[)\]}])")
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 LONGEST = 200  #: characters; longer is not a formula but an accident
@@ -116,7 +116,8 @@ def _read(text: object) -> dict[str, Fraction]:
 
 
 def _dotted(text: str) -> str:
-    return re.sub(r"\s*[.·•*]?\s+", "·", text.strip())
+    joined = re.sub(r"\s*([·•⋅∙*])\s*([0-9.]*)\s*", r"\1\2", text.strip())  # a hydrate that has its dot already
+    return re.sub(r"\s*[.·•*]?\s+", "·", joined)
 
 
 def _parts(text: str) -> list[tuple[str, int]]:
