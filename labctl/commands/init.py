@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -23,4 +24,4 @@ def init(
     for path in written:
         print(f"wrote {short_path(path)}")
     campaign = next(path.relative_to(folder) for path in written if path.parent.name == "campaigns")
-    print(f"next: cd {folder} && labctl campaign run {campaign}")
+    print(f"next: cd {quote(str(folder))} && labctl campaign run {campaign}")

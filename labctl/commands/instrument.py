@@ -27,10 +27,13 @@ def show(name: InstrumentArgument, lab: LabOption = None, output: OutputOption =
     """One instrument: capabilities with units and hard limits, and whether it answers now."""
     from labctl.checking import instrument_details
     from labctl.columns import INSTRUMENTS
-    from labctl.display import show_instrument
+    from labctl.display import instrument_rows, show_instrument
     from labctl.emit import emit
 
-    row = instrument_details(open_lab(lab), name)
+    opened = open_lab(lab)
+    details = instrument_details(opened, name)
+    listed = next(row for row in instrument_rows(opened) if row["name"] == name)
+    row = {**listed, **details, "identity": details["identity"] or listed["identity"]}
     if output is Format.table:
         show_instrument(row)
     else:

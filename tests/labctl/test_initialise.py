@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from campaigns.toml_file import FileFaults
 from labctl import campaigning, wiring
+from labctl.commands.init import app
 from labctl.errors import ExistsError, UsageError
 from labctl.initialise import initialise
 
@@ -45,3 +48,10 @@ def test_an_unknown_kind_of_lab_names_the_known_ones(tmp_path: Path) -> None:
         initialise(tmp_path / "lab", "alchemy")
     assert "electrolyte" in caught.value.hint
     assert not (tmp_path / "lab").exists()
+
+
+def test_what_to_type_next_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["ada's lab"]).output.splitlines()[-1]
+    there = said.removeprefix("next: ").split(" && ")[0]
+    assert subprocess.check_output(["sh", "-c", f"{there} && ls"], text=True).split() == ["campaigns", "labctl.toml"]
