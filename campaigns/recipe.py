@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +149,7 @@ def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candi
     try:
         return capability.params_model.model_validate(found).model_dump(mode="json")
     except ValidationError as error:
-        first = dict(error.errors(include_url=False)[0])
+        first = dict(min(error.errors(include_url=False), key=lambda e: e["type"] == "missing"))
         raise RecipeError(limit_words(capability, first), parameter_key(capability, first)) from None
 
 
@@ -221,15 +221,13 @@ def check_against_lab(
     stock
         Formula of what is in each bottle, by the bottle's name.
     """
-    faults = [
+    return [
         *(f for i, section in enumerate(spec.recipe.steps) if (f := step_fault(i, section, capabilities))),
         *stock_faults(spec, stock, capabilities),
         *measure_faults(spec, capabilities),
         *unit_faults(spec, capabilities),
+        *limit_faults(spec, capabilities),
     ]
-    if not faults:
-        faults = limit_faults(spec, capabilities)
-    return faults
 
 
 def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence[Capability]]) -> Fault | None:
@@ -376,16 +374,33 @@ def units_of(name: str, spec: Spec, capabilities: Mapping[str, Sequence[Capabili
 def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
     """Set-points outside hard limits, for any candidate of the space."""
     found: dict[str, Fault] = {}
+    steps = [(i, section) for i, section in enumerate(spec.recipe.steps) if offering(section, capabilities)]
     for candidate in extremes(spec.space):
-        for i, section in enumerate(spec.recipe.steps):
-            try:
-                resolve_step(spec, section, candidate, capabilities)
-            except RecipeError as error:
+        for i, section in steps:
+            for error in refusals_of(spec, section, candidate, capabilities):
                 inside = f".params.{error.key}" if error.key else ""
                 value = shown(section.params[error.key]) if error.key in section.params else ""
                 fault = Fault(message=str(error), key=f"recipe.steps[{i}]{inside}", value=value, code="LAB-0231")
                 found.setdefault(fault.key, fault)
     return list(found.values())
+
+
+def refusals_of(
+    spec: Spec, section: StepSection, candidate: Candidate, capabilities: Mapping[str, Sequence[Capability]]
+) -> Iterator[RecipeError]:
+    """All that is refused of a step: a parameter at fault is taken out, and the rest looked at again."""
+    left = dict(section.params)
+    while True:
+        try:
+            resolve_step(spec, section.model_copy(update={"params": left}), candidate, capabilities)
+            return
+        except RecipeError as error:
+            key = error.key
+            if key not in left and key in section.params:
+                return  # missing only as it was taken out
+            yield error
+        if left.pop(key, None) is None:
+            return
 
 
 def extremes(space: Space) -> list[Candidate]:

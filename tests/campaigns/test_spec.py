@@ -141,6 +141,19 @@ SCREENS = [
         "    this name must begin with a small letter of a-z, go on with such letters, digits or _ -, and have at most 32 characters",
     ),
     (
+        [
+            ('mix_speed = "800 rpm", mix_time = "120 s"', 'mix_sped = 3, mix_speed = "8 kg", mix_time = "1e9 s"'),
+            ('temperature = "25 degC", hold = "10 min"', 'temperature = "-300 degC", hold = "-1 min"'),
+            ('capability = "measure_conductivity"', 'capability = "measure_conductivty"'),
+        ],
+        "LAB-0231: c.toml has 6 faults; nothing was done\n"
+        f"c.toml:{at('params = { mix')}  recipe.steps[0].params.mix_sped = 3\n"
+        "    step 'mix': doser-1: dose_and_mix has no parameter 'mix_sped', did you mean 'mix_speed'?\n"
+        f'c.toml:{at("params = { mix")}  recipe.steps[0].params.mix_speed = "8 kg"\n'
+        "    step 'mix': doser-1: mix_speed: '8 kg' is not in rpm or a unit of its kind; write for example '8 rpm'\n"
+        f'c.toml:{at("params = { mix")}  recipe.steps[0].params.mix_time = "1e9 s"\n',
+    ),
+    (
         [("step = 0.01 ", "step = 1e-9 "), ("# max_present = 4 ", "max_present = 3000000000 ")],
         f"LAB-0201: c.toml has 2 faults; nothing was done\nc.toml:{at('step')}  composition.step = 1e-09\n"
         f"    must be at least 1e-05\nc.toml:{at('step') + 2}  composition.max_present = 3000000000\n    must be at most 1000000",
