@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from labctl.columns import Row, also
@@ -250,6 +250,7 @@ def show_trace(t: Trace) -> None:
         )
     for part in [c for c in t.compositions if c.role == "measured"]:
         say(f"|   |- measured {part.component} {part.fraction:.5f} ({part.basis} fraction, u {part.u or 0:.1g})")
+    show_other_jobs(t, {made.id if made else "", *(m.job_id for m in t.measurements)})
     say(f"|- recipe {t.recipe.id[:16]}: {', '.join(s['name'] for s in t.recipe.steps)}")
     c = t.candidate
     said = f", predicted {value_and_u(c.predicted, c.predicted_u)}" if c.predicted is not None else ""
@@ -265,6 +266,16 @@ def say_notes(notes: Sequence[str]) -> None:
     """How a table was understood, for people."""
     for note in notes:
         print(clean(f"note: {note}"), file=sys.stderr)
+
+
+def show_other_jobs(t: Trace, shown: Collection[str]) -> None:
+    """What was done, or failed, without a value of its own; and why a sample has none."""
+    for job in sorted((j for j in t.jobs if j.id not in shown), key=lambda j: (len(j.run), j.run)):
+        where = f" on {t.instruments[job.instrument_id].name}" if job.instrument_id else ""
+        why = ": ".join(w for w in (job.fault, job.message) if w)
+        say(f"|- job {job.run} {job.id}{where}: {job.state}" + (f" ({why})" if why else ""))
+    if t.experiment.outcome:
+        say(f"|- experiment {t.experiment.id}: {t.experiment.state} ({t.experiment.outcome})")
 
 
 def instrument_rows(lab: Lab) -> list[Row]:
