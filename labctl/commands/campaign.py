@@ -83,7 +83,7 @@ def abort(campaign: CampaignArgument, lab: LabOption = None) -> None:
     request(campaign, lab, "abort", lambda _, name: f"{name} {words} {name}")
 
 
-@app.command(epilog="Example: labctl campaign priority C-0001 5")
+@app.command(epilog="Example: labctl campaign priority C-0001 5", context_settings={"ignore_unknown_options": True})
 def priority(
     campaign: CampaignArgument,
     level: Annotated[

@@ -143,6 +143,12 @@ def test_one_instrument_as_csv_is_its_line_of_the_list() -> None:
 
 
 @pytest.mark.usefixtures("small_lab")
+def test_a_priority_may_be_below_the_usual_one() -> None:
+    assert "C-0001 is done" in labctl("campaign", "priority", "C-0001", "-5", code=6)[1]
+    assert "unexpected extra argument" in labctl("campaign", "priority", "C-0001", "5", "--levl", code=2)[1]
+
+
+@pytest.mark.usefixtures("small_lab")
 def test_a_trace_as_csv_has_a_row_for_each_value() -> None:
     (row,) = csv.DictReader(io.StringIO(labctl("trace", "S-00002", "-o", "csv")[0]))
     assert (row["sample_id"], row["value"], row["unit"], row["campaign"]) == ("S-00002", "12.0", "mS/cm", "C-0001")
