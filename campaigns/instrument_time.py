@@ -8,7 +8,8 @@ it; whoever went on a tray took a share of what that act took.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from math import ceil
 from typing import Any
 
@@ -20,6 +21,7 @@ from materials_db.store import Transaction
 
 NOT_BEGUN = ("planned", "queued")
 OPEN = ("planned", "running", "held")
+PIECE = 500  #: experiments whose jobs are read at once
 EXACT_S = 1e-3  #: differences below this are rounding
 
 Acts = Mapping[str, Mapping[str, Any]]  #: by step: its capability, how long it takes, and the room of its tray
@@ -87,12 +89,17 @@ def took_s(tx: Transaction, job: db.Job) -> float:
 
 def shares_s(tx: Transaction) -> dict[str, float]:
     """Instrument time that each unfinished campaign has had, lab seconds; of a tray its share."""
-    ids = [c["id"] for c in tx.standing(db.Campaign, state=["running", "paused"])]
-    campaign_of = {e.id: e.campaign_id for e in tx.find(db.Experiment, campaign_id=ids)} if ids else {}
-    jobs = tx.find(db.Job, experiment_id=list(campaign_of)) if campaign_of else []
-    return order.shares_s(
-        (campaign_of[j.experiment_id], j.tray, j.started_at, j.ended_at) for j in jobs if j.started_at and j.ended_at
-    )
+    campaigns = tx.standing(db.Campaign, state=["running", "paused"])
+    return order.shares_s(act for campaign in campaigns for act in acts_taken(tx, campaign["id"]))
+
+
+def acts_taken(tx: Transaction, campaign_id: str) -> Iterator[tuple[str, str | None, datetime, datetime]]:
+    """Campaign, tray, begin and end of its jobs that have ended; read in pieces, as there may be very many."""
+    experiments = [e["id"] for e in tx.standing(db.Experiment, campaign_id=campaign_id)]
+    for at in range(0, len(experiments), PIECE):
+        for job in tx.standing(db.Job, experiment_id=experiments[at : at + PIECE]):
+            if job["started_at"] and job["ended_at"]:
+                yield campaign_id, job["tray"], job["started_at"], job["ended_at"]
 
 
 def unpaid(tx: Transaction, jobs: Sequence[db.Job]) -> dict[str, str]:
