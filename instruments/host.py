@@ -264,7 +264,7 @@ class Host:
         self.journal.ended(
             job_id, JobState.ABORTED, self.clock.now(), fault=fault, message="; ".join([why, *said]), result=result
         )
-        crashpoint("failure written")
+        crashpoint("abort written")
         return self._entry(job_id).status()
 
     async def _salvaged(self, request: JobRequest, run_id: str) -> tuple[tuple[RawFile, ...], list[str]]:

@@ -106,7 +106,7 @@ def urgency(row: Row) -> str:
 def show_wanted(row: Row) -> None:
     """Goal, objectives, target and limits."""
     target = f", target {row['target']:g}" if row["target"] is not None and row["goal"] != "target" else ""
-    say(f"  objective   {row['objective']} [{row['unit']}]{target}")
+    say(f"  objective   {row['objective']} [{' and '.join(row['units'])}]{target}")
     say(f"  goal        {GOALS[row['goal']]}")
     if row["limits"]:
         say(f"  limits      {'; '.join(row['limits'])}")

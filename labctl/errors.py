@@ -147,6 +147,10 @@ class Report:
     hint: str = ""
 
 
+#: What the system says of a place where nothing can be read or written, however healthy the disk.
+PLACES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
 def report(error: Exception) -> Report:
     """What to say about an error."""
     from campaigns.errors import trouble
@@ -175,6 +179,9 @@ def report(error: Exception) -> Report:
     for kind, code, status, hint in kinds:
         if isinstance(error, kind):
             return Report(code, status, str(error), (), hint)
+    if isinstance(error, PLACES):
+        said = f"{short_path(Path(str(error.filename)))}: {(error.strerror or str(error)).lower()}"
+        return Report("LAB-0303", 1, said, (), "name another place, or see what stands there and who may write there")
     if isinstance(error, trouble()):
         said = f"disk or database fail: {getattr(error, 'orig', None) or error}"
         return Report(

@@ -89,6 +89,7 @@ def with_best(path: Place, row: Row) -> Row:
         "quantity": merit.aims[0].quantity,
         "direction": merit.aims[0].direction,
         "unit": merit.aims[0].unit,
+        "units": [aim.unit for aim in merit.aims],
         "goal": merit.goal,
         "target": merit.target,
         "band": list(merit.band) if merit.band else None,

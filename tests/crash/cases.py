@@ -25,7 +25,7 @@ FIRST = {"run adopted": "start confirmed", "never began written": "intent writte
 #: Points that need more than that; `test_crash` brings each about, `test_alloy_host` those of an abort.
 SPECIAL = {
     "doubt written", "refusal written", "failure written", "invalid result written", "experiment adopted",
-    "segment recorded", "segment begun", "partial data fetched",
+    "segment recorded", "segment begun", "partial data fetched", "abort written",
 }  # fmt: skip
 
 

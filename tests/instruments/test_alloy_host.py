@@ -170,7 +170,7 @@ from pathlib import Path
 from instruments import crashpoint
 from tests.instruments.alloy import host
 from tests.instruments.test_alloy_host import job
-crashpoint.arm("partial data fetched:1")
+crashpoint.arm(f"{sys.argv[3]}:1")
 async def abort():
     made = host(Path(sys.argv[1]), "furnace-1", Path(sys.argv[2]))
     await made.submit(job(hold_s=400000.0))
@@ -179,18 +179,21 @@ asyncio.run(abort())
 """
 
 
-async def test_killed_while_it_fetches_what_an_aborted_run_had_given_it_fetches_it_again(
-    sim: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("point", "why"), [("partial data fetched", "the program was reset"), ("abort written", "campaign stopped")]
+)
+async def test_killed_while_it_keeps_what_an_aborted_run_had_given_it_has_it_after_the_restart(
+    sim: Path, tmp_path: Path, point: str, why: str
 ) -> None:
     journal = tmp_path / "journal.sqlite"
     killed = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", ABORTED, str(sim), str(journal)], check=False
+        subprocess.run, [sys.executable, "-c", ABORTED, str(sim), str(journal), point], check=False
     )
     assert killed.returncode == -9
     again = host(sim, "furnace-1", journal)
     status, result = await again.perform(job(hold_s=400000.0))
     assert (status.state, status.message) == (
-        JobState.ABORTED, "the program was reset; partial: temperature.csv is kept",
+        JobState.ABORTED, f"{why}; partial: temperature.csv is kept",
     )  # fmt: skip
     assert result is not None
     assert ([file.name for file in result.raw_files], result.readings) == (["partial-temperature.csv"], ())

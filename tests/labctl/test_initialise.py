@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from campaigns.toml_file import FileFaults
 from labctl import campaigning, wiring
 from labctl.commands.init import app
-from labctl.errors import ExistsError, UsageError
+from labctl.errors import ExistsError, UsageError, report
 from labctl.initialise import initialise
 
 
@@ -33,6 +33,15 @@ def test_the_alloy_lab_is_sound_and_its_furnaces_speak_modbus(tmp_path: Path) ->
         wiring.open_lab(tmp_path / "alloys")
     said = [f.message + f.hint for f in caught.value.faults if "furnace-1" in f.message]
     assert said == ["furnace-1 is driven over modbus://, not over this addresswrite modbus://HOST:PORT/UNIT"]
+
+
+def test_a_place_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(NotADirectoryError) as caught:
+        initialise(tmp_path / "notes" / "lab")
+    said = report(caught.value)
+    assert (said.code, said.message) == ("LAB-0303", f"{tmp_path / 'notes' / 'lab' / 'campaigns'}: not a directory")
+    assert "name another place" in said.hint
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_page_of_a_campaign_tells_front_and_broken_limits(
     lab: wiring.Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = page(lab, capsys, objectives=[THICK], limits=[THIN_ENOUGH])
-    assert "  objective   maximize ionic_conductivity and minimize viscosity [mS/cm]\n" in out
+    assert "  objective   maximize ionic_conductivity and minimize viscosity [mS/cm and mPa*s]\n" in out
     assert "  goal        best: find the single best\n  limits      viscosity <= 4 mPa*s\n" in out
     assert "  best        12.000 +- 0.050 mS/cm   S-00004 (#4)\n" in out
     assert "  front       3 of 5 candidates; no other is better in every objective\n" in out
