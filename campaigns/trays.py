@@ -65,8 +65,8 @@ class Forming:
         return len(self.members) >= self.room
 
     def due(self, now: float) -> bool:
-        """Whether the oldest has waited long enough."""
-        return bool(self.members) and now >= self.members[0].since + self.wait_s
+        """Whether the oldest has waited long enough; after a restart it may not be the first who came back."""
+        return bool(self.members) and now >= min(m.since for m in self.members) + self.wait_s
 
 
 async def always(_: Key, __: Sequence[Member]) -> bool:

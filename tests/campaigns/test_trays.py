@@ -47,8 +47,8 @@ class Furnace:
     async def coming(self, key: Key, present: Sequence[Member]) -> int:
         return self.expected
 
-    def join(self, job: str, key: Key = AGE) -> Awaitable[str | None]:
-        return self.trays.join(key, job, ROOM, WAIT_S)
+    def join(self, job: str, key: Key = AGE, waited_s: float = 0.0) -> Awaitable[str | None]:
+        return self.trays.join(key, job, ROOM, WAIT_S, waited_s=waited_s)
 
 
 def in_virtual_time(work: Callable[[Furnace], Awaitable[None]], **how: float) -> Furnace:
@@ -111,6 +111,13 @@ def test_the_most_urgent_have_their_places_first() -> None:
         assert [i for i, tray in enumerate(trays) if tray == "Y-1"] == [0, 1, 4, 5]
 
     in_virtual_time(work, busy_s=100.0)
+
+
+def test_what_a_sample_had_waited_before_a_restart_counts_also_where_another_came_back_first() -> None:
+    async def work(furnace: Furnace) -> None:
+        await asyncio.gather(furnace.join("a"), furnace.join("b", waited_s=WAIT_S - 600))
+
+    assert in_virtual_time(work).started == [(600.0, ["a", "b"])]
 
 
 def test_a_tray_that_everybody_left_while_it_waited_is_none() -> None:
