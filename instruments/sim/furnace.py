@@ -393,7 +393,7 @@ class TrayFurnace(Machine):
         whole = sum(p.seconds for p in plan)
         reached = whole if self._end() == 1 else self._elapsed(run)
         logged = [along(*at(plan, whole * i / (LOGGED - 1))) + rng.gauss(0.0, 0.3) for i in range(LOGGED)]
-        places = [self.raw(c) if whole * i / (LOGGED - 1) <= reached else BROKEN for i, c in enumerate(logged)]
+        places = [self.raw(c) if whole * i <= reached * (LOGGED - 1) else BROKEN for i, c in enumerate(logged)]
         return [*two(round(whole / (LOGGED - 1))), *places]
 
 
