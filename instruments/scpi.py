@@ -23,6 +23,7 @@ from instruments.errors import BadReply, DeviceRefused, LinkLost, ReplyTimeout
 from instruments.transport import Transport
 
 T = TypeVar("T")
+BLANKS = " \t\r\n"  #: around a number; other blanks, such as a unit separator, are garbage
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?")
 OVERLOAD = 9.9e37  #: SCPI-99 7.2.1.4 and 7.2.1.5: infinity; 9.91e37 stands for "not a number"
 LONGEST_LINE = 1 << 16
@@ -190,7 +191,7 @@ def number(text: str, what: str, low: float = -math.inf, high: float = math.inf)
     BadReply
         No number, overload, not-a-number, or outside of what can be.
     """
-    if not NUMBER.fullmatch(text.strip()):
+    if not NUMBER.fullmatch(text.strip(BLANKS)):
         raise BadReply(f"{what}: {text[:40]!r} is not a number")
     value = float(text)
     if abs(value) >= OVERLOAD or not math.isfinite(value):
@@ -202,7 +203,7 @@ def number(text: str, what: str, low: float = -math.inf, high: float = math.inf)
 
 def whole(text: str, what: str) -> int:
     """A whole number, not negative. Raises BadReply."""
-    if not re.fullmatch(r"\d{1,15}", text.strip()):
+    if not re.fullmatch(r"\d{1,15}", text.strip(BLANKS)):
         raise BadReply(f"{what}: {text[:40]!r} is not a whole number")
     return int(text)
 

@@ -196,7 +196,7 @@ def test_any_text_is_a_value_or_a_bad_reply(text: str) -> None:
             pass
 
 
-@pytest.mark.parametrize("text", ["9.9E37", "9.91E37", "-9.9e37", "nan", "inf", "1,2", "", "0x10", "1 V"])
+@pytest.mark.parametrize("text", ["9.9E37", "9.91E37", "-9.9e37", "nan", "inf", "1,2", "", "0x10", "1 V", "0\x1f"])
 def test_overload_and_what_is_no_number_are_no_data(text: str) -> None:
     with pytest.raises(BadReply):
         number(text, "resistance")
