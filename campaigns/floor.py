@@ -183,7 +183,7 @@ class Floor:
             fence, ended = await self.transact(self._start, job_id, instrument)
             if fence or ended is not None:
                 break
-            await self._correct(instrument)  # a worker that was replaced had taken the lease for another experiment
+            await self._correct(instrument, experiment_id)
         crashpoint("lease taken")
         if ended is not None:
             self.turns.release([instrument, *ended["released"]], experiment_id)
@@ -385,16 +385,20 @@ class Floor:
             placed = await self.transact(self._lease_tray, tray, jobs, instrument, key) if jobs else []
             if placed is not None:
                 break
-            await self._correct(instrument)  # a worker that was replaced had taken the lease for another
+            await self._correct(instrument, tray)
         crashpoint("tray leased")
         if not placed:
             self.turns.release([instrument], tray)
             return None
         return tray, placed
 
-    async def _correct(self, instrument: str) -> None:
-        """Let the lease say whose turn it is."""
-        if other := await self.transact(results.holder, instrument):
+    async def _correct(self, instrument: str, holder: str) -> None:
+        """The record gave no lease to whose turn it was here: let it say whose it is, or that it is nobody's."""
+        other, held = await self.transact(results.standing, instrument)
+        if held:  # since our last look
+            self.turns.close({**self.turns.closed, instrument: False})
+            self.turns.release([instrument], holder)
+        if other:  # a worker that was replaced had taken it for that one
             self.turns.correct(instrument, other)
 
     def _lease_tray(

@@ -76,7 +76,7 @@ def start(
     takes_s: float,
     site: str | None = None,
 ) -> tuple[db.Job, int, Json | None]:
-    """Take the lease and mark the job as running; the lease's fence, 0 while another worker's experiment has it.
+    """Take the lease and mark the job as running; the lease's fence, 0 while it is not to be had (`lease`).
 
     An answer instead if the campaign was stopped, or the job has ended.
     """
@@ -86,8 +86,8 @@ def start(
     experiment = tx.get(db.Experiment, job.experiment_id)
     if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
         return job, 0, abort(tx, job, at)
-    lease = tx.claim(instrument, experiment.id, at=at)
-    if lease is None:
+    taken = lease(tx, instrument, experiment.id, at)
+    if taken is None:
         return job, 0, None
     if job.state not in ("running", "waiting_human"):
         tx.move(
@@ -95,7 +95,22 @@ def start(
             state="running", instrument_id=instrument_id, started_at=at, due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
     begin(tx, experiment, site, at)
-    return job, lease.fence, None
+    return job, taken.fence, None
+
+
+def lease(tx: Transaction, instrument: str, holder: str, at: datetime) -> db.Lease | None:
+    """The lease of an instrument; None while another worker's experiment has it, or a hold keeps new work away.
+
+    The record decides, not the worker's last look at it: once `labctl stop` or a hold has answered, nothing begins.
+    """
+    has, held = standing(tx, instrument)
+    return None if held and has != holder else tx.claim(instrument, holder, at=at)
+
+
+def standing(tx: Transaction, instrument: str) -> tuple[str | None, bool]:
+    """Who has the lease of an instrument, and whether a hold keeps new work away."""
+    has = next((known.holder for known in tx.leases() if known.instrument == instrument), None)
+    return has, bool(tx.find(db.Hold, instrument=instrument, state="active", mode="hold", limit=1))
 
 
 def begin(tx: Transaction, experiment: db.Experiment, site: str | None, at: datetime) -> None:
@@ -105,11 +120,6 @@ def begin(tx: Transaction, experiment: db.Experiment, site: str | None, at: date
         claim |= {"state": "running", "started_at": at}
     if claim:
         tx.move(db.Experiment, experiment.id, at=at, actor=ACTOR, was=["planned", "running"], **claim)
-
-
-def holder(tx: Transaction, instrument: str) -> str | None:
-    """Who has the lease of an instrument."""
-    return next((lease.holder for lease in tx.leases() if lease.instrument == instrument), None)
 
 
 def registered(tx: Transaction, name: str) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from campaigns import instrument_time
-from campaigns.results import ACTOR, FINAL, begin, job_and_step, tell, wanted
+from campaigns.results import ACTOR, FINAL, begin, job_and_step, lease, tell, wanted
 from campaigns.trays import set_points
 from instruments.contract import Fault, JobRequest, JobState, JobStatus, SampleAt
 from materials_db import records as db
@@ -33,7 +33,7 @@ def start_tray(
 ) -> list[str] | None:
     """Take the lease and mark the jobs as running together; those that are on the tray.
 
-    None while another worker's experiment has the instrument. Harmless to repeat.
+    None while the instrument is not to be had (`results.lease`). Harmless to repeat.
     """
     known = [job.id for job in tx.find(db.Job, tray=tray)]
     if known:
@@ -41,7 +41,7 @@ def start_tray(
     placed, _ = on_board(tx, job_ids, room)
     if not placed:
         return []
-    if tx.claim(instrument, tray, at=at) is None:
+    if lease(tx, instrument, tray, at) is None:
         return None
     for job in placed:
         tx.move(

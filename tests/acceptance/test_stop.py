@@ -57,10 +57,16 @@ def stop(lab: LabFolder) -> None:
     assert told.stdout.count(": stopped") == 3
 
 
+def pass_by(hours: float, lab: LabFolder, worker: subprocess.Popen[bytes]) -> None:
+    """So much time of the lab, with the worker alive."""
+    then = lab.simulator.clock()[0] + timedelta(hours=hours)
+    until(worker, lambda: lab.json("queue", "list") and lab.simulator.clock()[0] > then, lab)
+
+
 def nothing_begins(lab: LabFolder, worker: subprocess.Popen[bytes]) -> None:
     """Two hours of the lab pass, far longer than any act takes, and the machines do nothing."""
-    before, then = lab.acts(), lab.simulator.clock()[0] + timedelta(hours=2)
-    until(worker, lambda: lab.json("queue", "list") and lab.simulator.clock()[0] > then, lab)
+    before = lab.acts()
+    pass_by(2, lab, worker)
     assert lab.acts() == before
 
 
@@ -116,7 +122,7 @@ def on_server(tmp_path: Path, postgres_url: str) -> Iterator[LabFolder]:
 
 def another_machine(lab: LabFolder, folder: Path) -> LabFolder:
     """A folder that shares the database and the cables, and nothing else."""
-    there = LabFolder(folder)
+    there = LabFolder(folder, started=lab.started)  # which ends them all
     (there.folder / ".labctl").mkdir(parents=True)
     shutil.copy(lab.folder / "labctl.toml", there.folder)
     (lab.folder / ".labctl" / "simulator").mkdir(parents=True)
@@ -133,6 +139,7 @@ def test_workers_of_other_machines_learn_of_a_stop_from_the_record(on_server: La
     stop(there)
     assert not stopping.flag(on_server.folder).exists()
     assert held(on_server) == 3
+    pass_by(1, on_server, campaign)  # a start that was on its way to its machine is over and broken off
     nothing_begins(on_server, campaign)
     refused = there("instrument", "release", "doser-1", check=None)
     assert "first: labctl stop --release" in refused.stderr

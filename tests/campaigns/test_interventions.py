@@ -27,6 +27,7 @@ from materials_db import records as db
 from materials_db.errors import ConflictError
 from tests.virtual_lab import VirtualLab, campaign, live
 
+FILE = "electrolyte/campaigns/conductivity.toml"
 ALLOY = "alloy/campaigns/hardness.toml"
 FURNACES = ("furnace-1", "furnace-2")
 
@@ -49,7 +50,7 @@ class Floor:
         await engine.open()
         return cls(lab, bench, engine)
 
-    async def launch(self, name: str = "electrolyte/campaigns/conductivity.toml", **changes: Any) -> str:
+    async def launch(self, name: str = FILE, **changes: Any) -> str:
         """A campaign under way; its id."""
         id = self.lab.launch(campaign(name, **changes))
         await self.serve(id)
@@ -384,6 +385,28 @@ def test_samples_that_are_begun_still_come_to_a_furnace_that_drains() -> None:
         assert (floor.campaign(id).state, floor.states()) == ("done", ["done", "done"])
 
     at_work(story, "alloy")
+
+
+@pytest.mark.parametrize(("kind", "names"), [("electrolyte", ("doser-1",)), ("alloy", FURNACES)])
+def test_nothing_begins_after_a_hold_although_the_worker_has_not_looked_since(kind: str, names: Sequence[str]) -> None:
+    async def story(floor: Floor) -> None:
+        def acts() -> list[Any]:
+            rows = [floor.find(db.Instrument, name=name) for name in names]
+            return [floor.find(db.Job, instrument_id=row.id) for found in rows for row in found]
+
+        id = await floor.launch(ALLOY if kind == "alloy" else FILE, budget={"experiments": 8}, **TWO)
+        await floor.until(lambda: any(acts()))
+        floor.hold(names)
+        before = [len(made) for made in acts()]
+        for _ in range(10):
+            await floor.lab.clock.sleep(20 * 3600)
+        assert [len(made) for made in acts()] == before
+        assert all(job.state != "running" for made in acts() for job in made)
+        floor.release()
+        await floor.until()
+        assert floor.campaign(id).state == "done"
+
+    at_work(story, kind)
 
 
 def test_holds_and_priorities_outlast_a_change_of_control() -> None:
