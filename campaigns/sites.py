@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from campaigns.recipe import Step, extremes, nearest, resolve
+from campaigns.demands import extremes, nearest
+from campaigns.recipe import Step, resolve
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
 from instruments.contract import Capability

@@ -7,7 +7,7 @@ objects. Once launched, the campaign lives from the JSON of this, not from the f
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from campaigns.policy import FailuresSection
 from campaigns.pool import Pool
 from campaigns.sections import Name, Section, quantity_or_fault
 from campaigns.told import as_record, from_record, results_of
-from campaigns.toml_file import Fault, FileFaults, check, read, shown
+from campaigns.toml_file import Check, Fault, FileFaults, asked, read, shown, sound_part
 from campaigns.units import UnitError
 from campaigns.varied import CandidatesSection, CategoricalSection, CompositionSection, ProcessSection, list_of
 from campaigns.wanted import CostSection, FurtherSection, LimitSection, ObjectiveSection, rate
@@ -80,7 +80,14 @@ class Spec(Section):
         return data
 
     @classmethod
-    def load(cls, path: Path, *, for_a_lab: bool = True, with_list: bool = True) -> tuple[Spec, str]:
+    def load(
+        cls,
+        path: Path,
+        *,
+        for_a_lab: bool = True,
+        with_list: bool = True,
+        further: Sequence[Sequence[Check[Spec]]] = (),
+    ) -> tuple[Spec, str]:
         """Read a campaign file; the spec and the file's text.
 
         Parameters
@@ -89,6 +96,8 @@ class Spec(Section):
             Whether it must say all that is needed to make something: budget, recipe, formulas.
         with_list
             Whether its list of candidates is read.
+        further
+            What else is asked of it, in groups: a group rests on what those before it have found sound.
 
         Raises
         ------
@@ -96,19 +105,18 @@ class Spec(Section):
             All that is wrong with it, each with its line.
         """
         document = read(path)
-        missing = [document.located(f) for f in missing_for_a_lab(document.data)] if for_a_lab else []
-        try:
-            spec = check(cls, document)
-        except FileFaults as found:
-            raise FileFaults(path, [*missing, *found.faults]) from None
-        if faults := [*missing, *(document.located(f) for f in spec.own_faults())]:
-            raise FileFaults(path, faults)
-        spec = spec.with_list(path.parent) if with_list else spec.model_copy(update={"candidates": None})
-        spec = spec.with_earlier(path.parent)
-        own = [*spec.space_faults(), *spec.setting_faults(), *spec.optimizer_faults()]
-        own += spec.quantity_faults() if spec.recipe.steps else []
-        if own:
-            raise FileFaults(path, [document.located(f) for f in own])
+        spec, found, unread = sound_part(cls, document, STAND_INS, {"stop": "objective"})
+        found += missing_for_a_lab(document.data) if for_a_lab else []
+        if spec is not None:
+            found += asked(spec, found, NAMES, unread)
+            unread |= {"candidates"} if found and spec.candidates else set()
+            listed = with_list and not found
+            spec = spec.with_list(path.parent) if listed else spec.model_copy(update={"candidates": None})
+            spec = spec if found else spec.with_earlier(path.parent)
+            for group in (PARTS, TOGETHER, *further):
+                found += asked(spec, found, group, unread)
+        if spec is None or found:
+            raise FileFaults(path, [document.located(f) for f in found])
         return spec, document.text
 
     def json(self) -> dict[str, Any]:  # type: ignore[override]
@@ -123,8 +131,8 @@ class Spec(Section):
         """What `json` gave."""
         return cls.model_validate(dict(data), context={"stored": True})
 
-    def own_faults(self) -> list[Fault]:
-        """What sections say of others that is not so."""
+    def column_faults(self) -> list[Fault]:
+        """Columns of tables that tell nothing of this campaign."""
         known = [*(self.composition.components if self.composition else ()), *self.process, *self.measured_units]
         known += [*(f"u({q})" for q in self.measured_units), STATE, *BLOCKS]
         told = {f"data.{key}.{name}": name for key in ("columns", "units") for name in getattr(self.data, key)}
@@ -133,7 +141,15 @@ class Spec(Section):
             Fault(message=f"{name!r} is nothing that a table tells", key=key, hint=f"known: {', '.join(known)}")
             for key, name in told.items()
             if name not in known
-        ] + (self.composition.unknown_components() if self.composition else [])
+        ]
+
+    def unknown_components(self) -> list[Fault]:
+        """What the composition names and does not have."""
+        return self.composition.unknown_components() if self.composition else []
+
+    def between_steps(self) -> list[Fault]:
+        """Components of which no whole number of dispenser steps can be given."""
+        return self.composition.between_steps() if self.composition else []
 
     @property
     def measured_units(self) -> dict[str, str]:
@@ -148,9 +164,9 @@ class Spec(Section):
             return self
         try:
             composition = self.composition.domain() if self.composition else None
-            process = tuple(section.domain(name) for name, section in self.process.items())
+            process = self.parameters
         except SpaceError:
-            return self  # space_faults says it
+            return self  # setting_ends or sum_faults say it
         layout = self.data.layout(self.candidates.columns)
         pool, notes = list_of(folder / self.candidates.file, layout, composition, process)
         told = {"counts": pool.counts, "settings": pool.settings, "notes": notes}
@@ -160,7 +176,7 @@ class Spec(Section):
     def with_earlier(self, folder: Path) -> Spec:
         """The spec with the tables of `prior_campaigns` read. Raises FileFaults."""
         names = [n for n in self.optimizer.prior_campaigns if n not in self.optimizer.prior_ids]
-        if not names or self.space_faults():
+        if not names or self.setting_ends() or self.sum_faults() or self.space_faults():
             return self
         space = self.space
         wanted = Wanted(composition=space.composition, process=space.process, quantities=self.measured_units)
@@ -187,29 +203,36 @@ class Spec(Section):
             tables = {self.candidates.file: self.candidates.notes, **tables}
         return tuple(f"{name}: {note}" for name, notes in tables.items() for note in notes)
 
+    def setting_ends(self) -> list[Fault]:
+        """Process parameters that cannot be varied."""
+        return impossible((f"process.{name}", partial(section.domain, name)) for name, section in self.process.items())
+
+    def sum_faults(self) -> list[Fault]:
+        """Why no composition can be."""
+        return impossible([("composition", self.composition.domain)] if self.composition else [])
+
     def space_faults(self) -> list[Fault]:
-        """Why the space is empty or contradictory: first each part alone, then all together."""
-        parts: list[tuple[str, Callable[[], Any]]] = [
-            *((f"process.{name}", partial(section.domain, name)) for name, section in self.process.items()),
-            *([("composition", self.composition.domain)] if self.composition else []),
-        ]
+        """Why the parts of the space are empty or contradictory together."""
         whole = "candidates" if self.candidates else "composition" if self.composition else "process"
-        if faults := impossible(parts) or impossible([(whole, lambda: self.space)]):
-            return faults
-        components = tuple(self.composition.components if self.composition else ())
-        abilities = tuple(dict.fromkeys(step.capability for step in self.recipe.steps))
-        return [
-            Fault(message=f"{name!r} is {is_no}", key=f"budget.{key}.{name}", hint=f"{words}: {', '.join(known)}")
-            for key, is_no, words, known in (
-                ("stock", "not a component", "components", components),
-                ("instrument_time", "no capability of the recipe", "its capabilities", abilities),
-            )
-            for name in getattr(self.budget, key)
-            if name not in known
-        ]
+        return impossible([(whole, lambda: self.space)])
+
+    def stock_faults(self) -> list[Fault]:
+        """Budgets of what is no component."""
+        known = tuple(self.composition.components if self.composition else ())
+        return unknown_budgets("stock", self.budget.stock, "not a component", f"components: {', '.join(known)}", known)
+
+    def time_faults(self) -> list[Fault]:
+        """Budgets of what no instrument is asked for."""
+        known = tuple(dict.fromkeys(step.capability for step in self.recipe.steps))
+        hint = f"its capabilities: {', '.join(known)}"
+        return unknown_budgets(
+            "instrument_time", self.budget.instrument_time, "no capability of the recipe", hint, known
+        )
 
     def quantity_faults(self) -> list[Fault]:
         """Further objectives and limits that no step measures, and objectives named twice."""
+        if not self.recipe.steps:
+            return []
         measured = [name for step in self.recipe.steps for name in step.measures]
         _, *further = self.quantities
         wanted = further[: len(self.objectives)]
@@ -249,7 +272,7 @@ class Spec(Section):
                 rate(text, self.numeric_units[name])
             except UnitError as error:
                 faults.append(Fault(message=str(error), key=key, value=shown(text)))
-        return faults + self.feedstock_faults()
+        return faults
 
     def feedstock_faults(self) -> list[Fault]:
         """Prices of what is no component, or that are none."""
@@ -322,8 +345,13 @@ class Spec(Section):
     def space(self) -> domain.Space:
         """What is varied. Raises SpaceError."""
         composition = self.composition.domain() if self.composition else None
-        process = tuple(section.domain(name) for name, section in self.process.items())
-        return domain.Space(composition=composition, process=process, pool=self._pool(composition, process))
+        pool = self._pool(composition, self.parameters)
+        return domain.Space(composition=composition, process=self.parameters, pool=pool)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The process parameters. Raises SpaceError."""
+        return tuple(section.domain(name) for name, section in self.process.items())
 
     def _pool(self, composition: domain.CompositionSpace | None, process: tuple[Parameter, ...]) -> Pool | None:
         if self.candidates is None:
@@ -362,6 +390,15 @@ def impossible(parts: Iterable[tuple[str, Callable[[], Any]]]) -> list[Fault]:
     return faults
 
 
+def unknown_budgets(table: str, named: Iterable[str], is_no: str, hint: str, known: Collection[str]) -> list[Fault]:
+    """Budgets under names that mean nothing."""
+    return [
+        Fault(message=f"{name!r} is {is_no}", key=f"budget.{table}.{name}", hint=hint)
+        for name in named
+        if name not in known
+    ]
+
+
 def unknown_setting(name: str, known: Iterable[str], key: str) -> Fault:
     """A name that is no process parameter, or not one of the kind that is needed."""
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -392,3 +429,24 @@ def missing_for_a_lab(data: Mapping[str, Any]) -> list[Fault]:
                 message = f'{name} gives no formula, and its name is none ({error}); add formula = "..."'
                 found.append(Fault(message=message, key=f"composition.components.{name}"))
     return found
+
+
+STAND_INS = {"campaign": {"name": "unread"}, "objective": {"quantity": "unread", "unit": "", "direction": "maximize"}}
+VARIED = frozenset({"composition", "process", "candidates"})
+WANTED = frozenset({"objective", "objectives", "limits"})
+NAMES = (
+    Check(Spec.column_faults, VARIED | WANTED | {"data"}),
+    Check(Spec.unknown_components, frozenset()),
+    Check(Spec.between_steps, frozenset({"composition.step"})),
+)
+PARTS = (
+    Check(Spec.setting_ends, frozenset()),
+    Check(Spec.sum_faults, frozenset({"composition"})),
+    Check(Spec.stock_faults, frozenset({"composition.components", "budget.stock"})),
+    Check(Spec.time_faults, frozenset({"recipe.steps", "budget.instrument_time"})),
+    Check(Spec.setting_faults, frozenset({"process", "optimizer.tray", "cost.settings"})),
+    Check(Spec.feedstock_faults, frozenset({"composition.components", "cost.feedstock"})),
+    Check(Spec.optimizer_faults, WANTED | {"optimizer", "cost", "stop"}),
+    Check(Spec.quantity_faults, WANTED | {"recipe.steps"}),
+)
+TOGETHER = (Check(Spec.space_faults, VARIED),)

@@ -87,6 +87,19 @@ class CompositionSection(Section):
             if name not in self.components
         ]
 
+    def between_steps(self) -> list[Fault]:
+        """Components whose bounds hold no whole number of dispenser steps."""
+        step = domain.exact(self.step)
+        return [
+            Fault(
+                message=f"{name}: no multiple of {self.step:g} between {c.min:g} and {c.max:g}",
+                key=f"composition.components.{name}",
+                code="LAB-0210",
+            )
+            for name, c in self.components.items()
+            if -(-domain.exact(c.min) // step) > domain.exact(c.max) // step
+        ]
+
     def domain(self) -> domain.CompositionSpace:
         """The compositions it allows. Raises SpaceError."""
         return domain.CompositionSpace(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.demands import against_lab
 from campaigns.likeness import unmatched
 from campaigns.plan import Plan
-from campaigns.recipe import check_against_lab
 from campaigns.sites import site_faults
-from campaigns.spec import Spec
-from campaigns.toml_file import Fault, FileFaults, read, shown
+from campaigns.spec import VARIED, WANTED, Spec
+from campaigns.toml_file import Check, Fault, shown
 from labctl import registration, wiring
 from materials_db import looking
 from materials_db import records as db
@@ -26,14 +27,13 @@ UNFINISHED = ("created", "running", "paused")
 
 def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
     """The campaign file, checked alone and against the lab. Raises FileFaults with all that is wrong."""
-    spec, text = Spec.load(path)
-    faults = check_against_lab(spec, lab.capabilities(), stock=lab.file.formulas)
-    faults = faults or site_faults(spec, lab.capabilities(), lab.file.site_of)
-    faults += [*library_faults(spec), *prior_faults(lab, spec)]
-    if faults:
-        document = read(path)
-        raise FileFaults(path, [document.located(fault) for fault in faults])
-    return spec, text
+    able = lab.capabilities()
+    alone = (
+        Check(library_faults, frozenset({"optimizer"})),
+        Check(partial(prior_faults, lab), VARIED | WANTED | {"optimizer"}),
+    )
+    ways: Check[Spec] = Check(lambda spec: site_faults(spec, able, lab.file.site_of), VARIED | {"recipe"})
+    return Spec.load(path, further=[[*against_lab(able, lab.file.formulas), *alone], [ways]])
 
 
 def library_faults(spec: Spec) -> list[Fault]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from campaigns.policy import FailuresSection
-from campaigns.toml_file import Fault, FileFaults, check, read
+from campaigns.toml_file import Check, Fault, FileFaults, asked, read, sound_part
 from campaigns.units import CURRENCIES, UnitError, quantity
 from labctl.finding import DATABASE, fault_of
 from materials_db.formula import Formula
@@ -190,9 +190,11 @@ class LabFile(Section):
     def load(cls, path: Path) -> LabFile:
         """Read a lab file. Raises FileFaults with all that is wrong with it."""
         document = read(path)
-        file = check(cls, document)
-        if faults := [*file.address_faults(), *file.driver_faults(), *file.host_faults()]:
-            raise FileFaults(path, [document.located(f) for f in faults])
+        file, found, unread = sound_part(cls, document, {"lab": {"name": "unread", "simulated": False}})
+        if file is not None:
+            found += asked(file, found, CHECKS, unread)
+        if file is None or found:
+            raise FileFaults(path, [document.located(f) for f in found])
         return file
 
     @property
@@ -295,3 +297,11 @@ class LabFile(Section):
             except InstrumentError as error:
                 faults.append(Fault(message=str(error), key=f"{key}.limits", code="LAB-0231"))
         return faults
+
+
+#: What is asked of every instrument that is sound by itself.
+CHECKS = (
+    Check(LabFile.address_faults, frozenset({"lab"})),
+    Check(LabFile.driver_faults, frozenset()),
+    Check(LabFile.host_faults, frozenset({"lab"})),
+)

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.demands import against_lab, extremes
 from campaigns.plan import Plan
-from campaigns.recipe import check_against_lab, extremes, resolve
+from campaigns.recipe import resolve
 from campaigns.spec import Spec
-from campaigns.toml_file import FileFaults, read
+from campaigns.toml_file import FileFaults, asked
 from labctl import wiring
 from labctl.errors import report_faults
 from tests.virtual_lab import TEMPLATE
 
 GOOD = (TEMPLATE / "campaigns" / "conductivity.toml").read_text()
 LAB = wiring.Lab(TEMPLATE, wiring.LabFile.load(TEMPLATE / "labctl.toml"))
+THIS_LAB = against_lab(LAB.capabilities(), LAB.file.formulas)
 
 
 def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> str:
@@ -29,10 +31,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str,
     path = Path("c.toml")
     path.write_text(text)
     with pytest.raises(FileFaults) as caught:
-        spec, _ = Spec.load(path)
-        document = read(path)
-        faults = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
-        raise FileFaults(path, [document.located(f) for f in faults])
+        Spec.load(path, further=[THIS_LAB])
     found = report_faults(caught.value)
     return "\n".join([f"{found.code}: {found.message}", *found.where])
 
@@ -235,7 +234,9 @@ SCREENS = [
     ),
     (
         [("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] }\nprior_campaigns = ["last"] ')],
-        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('in_flight') + 1}  optimizer.prior_campaigns\n"
+        f'LAB-0236: c.toml has 2 faults; nothing was done\nc.toml:{at("in_flight")}  optimizer.tray.shared[0] = "bath"\n'
+        "    'bath' is no process parameter that fits here; process parameters: none\n"
+        f"c.toml:{at('in_flight') + 1}  optimizer.prior_campaigns\n"
         '    \'last\' is no campaign\'s id and no table; write for example "C-0001" (labctl campaign list) or "old-data.csv"',
     ),
     (
@@ -315,12 +316,48 @@ def test_a_bad_campaign_file_says_where_what_and_what_to_write(
     assert screen(tmp_path, monkeypatch, *changes).startswith(expected)
 
 
+def test_all_faults_of_a_file_are_told_at_once_whatever_else_is_wrong_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one table alone, several together, and this lab say of it."""
+    said = screen(
+        tmp_path,
+        monkeypatch,
+        ("seed = 1 ", "sead = 1 "),
+        ('unit = "mS/cm"', 'unit = "kg"'),
+        ('balance = "EMC"', 'balance = "EMX"'),
+        ('formula = "C3H4O3"', 'formula = "C3H4O3x"'),
+        ("min = 0.05\nmax = 0.20", "min = 0.051\nmax = 0.059"),
+        ("experiments = 30", 'experiments = 30\nmoney = "5 kg"\ninstrument_time = { mix = "1 h" }'),
+        ('"25 degC"', '"250 degC"'),
+        ('capability = "dose_and_mix"', 'capability = "dose_and_mixx"'),
+        ("[budget]", '[process.x]\ntype = "integer"\nmin = 3\nmax = 3\n[budget]'),
+        ("in_flight = 3 ", 'tray = { size = 8, shared = ["bath"] } '),
+    )
+    assert said.startswith("LAB-0201: c.toml has 11 faults; nothing was done")
+    told = [
+        "campaign.sead",
+        "objective.unit",
+        "composition.balance",
+        "composition.components.LiPF6",
+        "composition.components.EC.formula",
+        "process.x",
+        "budget.money",
+        "budget.instrument_time.mix",
+        "optimizer.tray.shared[0]",
+        "recipe.steps[0].capability",
+        "recipe.steps[1].params.temperature",
+    ]
+    found = [line.split()[1] for line in said.splitlines() if line.startswith("c.toml:")]
+    assert sorted(found) == sorted(told)
+
+
 @pytest.mark.parametrize("unit", ["millisiemens / centimeter", "S/m"])
 def test_a_unit_may_be_spelled_in_another_way_or_be_another_of_its_kind(unit: str, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(GOOD.replace('unit = "mS/cm"', f'unit = "{unit}"'))
     spec, _ = Spec.load(path)
-    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
+    assert asked(spec, [], THIS_LAB) == []
 
 
 def test_a_campaign_lives_from_its_json() -> None:
@@ -343,7 +380,7 @@ def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None
     candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
     recipe = resolve(spec, candidate, LAB.capabilities())
     assert recipe.steps[1].params["temperature_c"] == candidate.process["bath"]
-    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
+    assert asked(spec, [], THIS_LAB) == []
 
 
 @pytest.mark.parametrize(
@@ -370,7 +407,7 @@ def test_a_setting_of_another_kind_is_refused(tmp_path: Path) -> None:
     process = '[process.bath]\ntype = "float"\nmin = "1 h"\nmax = "2 h"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
     spec, _ = Spec.load(path)
-    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
+    (fault,) = asked(spec, [], THIS_LAB)
     assert "temperature: h cannot be converted to degC" in fault.message
 
 
@@ -379,7 +416,7 @@ def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path)
     process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
     spec, _ = Spec.load(path)
-    (fault,) = check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)
+    (fault,) = asked(spec, [], THIS_LAB)
     assert "temperature = 95 degC is outside the hard limits: at most 80 degC" in fault.message
 
 
@@ -458,7 +495,7 @@ def test_several_objectives_and_limits_in_the_units_of_the_lab(tmp_path: Path) -
     assert wanted.quantities == ("ionic_conductivity", "temperature")
     assert (wanted.others[0].direction, wanted.others[0].reference) == ("minimize", pytest.approx(36.85))
     assert (wanted.limits[0].low, wanted.limits[0].high) == (pytest.approx(6.85), 40.0)
-    assert check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas) == []
+    assert asked(spec, [], THIS_LAB) == []
 
 
 def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> None:
@@ -466,7 +503,7 @@ def test_a_further_objective_must_be_measurable_in_this_lab(tmp_path: Path) -> N
     spec = written(
         tmp_path, ("[budget]", wishes + "[budget]"), (MEASURED[0], 'measures = ["viscosity", "temperature"]')
     )
-    messages = [f.message for f in check_against_lab(spec, LAB.capabilities(), stock=LAB.file.formulas)]
+    messages = [f.message for f in asked(spec, [], THIS_LAB)]
     assert messages == ["measure_conductivity does not measure 'viscosity'"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from campaigns.recipe import check_against_lab
+from campaigns.demands import against_lab
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
 from labctl import wiring
@@ -80,9 +80,7 @@ def judge(path: Path, load: object) -> None:
 
 
 def load_campaign(path: Path) -> None:
-    spec, _ = Spec.load(path)
-    for fault in check_against_lab(spec, CAPABILITIES, stock=FORMULAS):
-        assert fault.message
+    Spec.load(path, further=[against_lab(CAPABILITIES, FORMULAS)])
 
 
 @pytest.mark.timeout(600)
@@ -108,3 +106,31 @@ def test_any_bytes_at_all(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "campaign.toml"
     path.write_bytes(content)
     judge(path, load_campaign)
+
+
+def test_all_faults_of_a_lab_file_are_told_at_once(tmp_path: Path) -> None:
+    """Of one instrument by itself, of others that need the registry or another table, of the rest."""
+    text = LABFILE
+    for old, new in (
+        ('simulator = "electrolyte"', ""),
+        ("speed = 3600", "sped = 3600"),
+        ('driver = "gravimetric-doser"', 'driver = "gravimetric-dozer"\ntimeout = "5 kg"'),
+        ("temperature_c = [-20, 80]", "temperature_c = [-20, 800]"),
+        ('[instruments.analyser-1]\ndriver = "impedance-analyser"', '[instruments.analyser-1]\nhost = "far"'),
+        ('formula = "C3H4O3"', 'formula = "C3H4O3x"'),
+    ):
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path = tmp_path / "labctl.toml"
+    path.write_text(text)
+    with pytest.raises(FileFaults) as caught:
+        LabFile.load(path)
+    assert [fault.key for fault in caught.value.faults] == [
+        "lab.simulated",
+        "simulation.sped",
+        "instruments.doser-1.driver",
+        "instruments.doser-1.timeout",
+        "instruments.thermostat-1.limits",
+        "instruments.analyser-1.driver",
+        "stock.EC",
+    ]
