@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from campaigns.dataset import Fractions, Layout
+from campaigns.layout import Fractions, Layout
 from campaigns.sections import BIGGEST, Count, Euros, Milligrams, Name, Number, Seconds, Section, stored
 from campaigns.units import known_unit
 

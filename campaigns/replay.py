@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from campaigns.dataset import FAILED, PENDING, Dataset, Wanted, whole_steps
+from campaigns.dataset import FAILED, PENDING, Dataset, whole_steps
+from campaigns.layout import Wanted
 from campaigns.observations import Observations
 from campaigns.optimizer import Measured, Objective, Observation, Optimizer
 from campaigns.parameters import FloatParameter

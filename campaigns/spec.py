@@ -25,8 +25,8 @@ from campaigns.carried_out import (
     RecipeSection,
     StopSection,
 )
-from campaigns.dataset import BLOCKS, STATE, Wanted
 from campaigns.errors import SpaceError
+from campaigns.layout import BLOCKS, STATE, Wanted
 from campaigns.optimizer import Earlier, Objective
 from campaigns.parameters import Parameter
 from campaigns.policy import FailuresSection

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.candidate import Candidate
-from campaigns.dataset import FAILED, PENDING, Dataset, Layout, Wanted, read_dataset, whole_steps
+from campaigns.dataset import FAILED, PENDING, Dataset, read_dataset, whole_steps
+from campaigns.layout import Layout, Wanted
 from campaigns.optimizer import Measured, Observation
 from campaigns.pool import Pool
 

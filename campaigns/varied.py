@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from campaigns import space as domain
-from campaigns.dataset import Layout, Wanted, read_dataset
+from campaigns.dataset import read_dataset
+from campaigns.layout import Layout, Wanted
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter, Parameter
 from campaigns.pool import Pool
 from campaigns.sections import BIGGEST, Count, Name, Number, Section, quantity_or_fault

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from campaigns.dataset import Wanted, outside, read_dataset
+from campaigns.dataset import read_dataset
+from campaigns.excluded import outside
+from campaigns.layout import Wanted
 from campaigns.optimizer import Objective, Predicts
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from campaigns.dataset import BLOCKS, MOSTLY, NEAR, PERCENT, STATE, listed, misses
+from campaigns.layout import BLOCKS, STATE
+from campaigns.shares import MOSTLY, NEAR, PERCENT, listed, misses
 from campaigns.tables import Head, head_of, is_number, read_rows, records_of, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
 from campaigns.units import unit_in

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaigns.dataset import Wanted
+from campaigns.layout import Wanted
 from campaigns.optimizer import Optimizer, Outlook, Proposal
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from campaigns.candidate import Candidate
-from campaigns.dataset import Layout, Wanted, read_dataset, whole_steps
+from campaigns.dataset import read_dataset, whole_steps
+from campaigns.layout import Layout, Wanted
 from campaigns.parameters import CategoricalParameter, FloatParameter, IntegerParameter
 from campaigns.pool import Pool
 from campaigns.space import Component, CompositionSpace, Space
