@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from campaigns import budget, planning, shelf, tasks
+from campaigns.acts import Performer
 from campaigns.candidate import Candidate
 from campaigns.engine import Json
-from campaigns.floor import Floor, Performer
+from campaigns.floor import Floor
 from campaigns.history import History
 from campaigns.optimizer import Foresees, Optimizer, Proposal
 from campaigns.plan import Plan

@@ -1,4 +1,4 @@
-"""The floor of the lab: who gets which instrument when, and the act itself.
+"""The floor of the lab: who gets which instrument when.
 
 Everything here is what one worker does with the instruments whose cables it holds. What
 is decided for good stands in the database (`results`); what is here can be lost.
@@ -12,55 +12,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from campaigns import results, tasks, tray_results, wishes
+from campaigns.acts import Acts, Performer
 from campaigns.engine import Json
 from campaigns.errands import Errands
-from campaigns.experiment import seen_to, share
+from campaigns.experiment import share
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock
-from instruments.contract import (
-    Capability,
-    Fault,
-    Health,
-    JobRequest,
-    JobResult,
-    JobState,
-    JobStatus,
-    Mode,
-    SampleAt,
-    machine,
-)
+from instruments.contract import JobRequest, JobResult, JobStatus, Mode, SampleAt, machine
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db import sites
 from materials_db.store import Transaction
 from materials_db.waiting import asked_of, forming
 
-SILENT_TRIES = 2  #: looks in vain, each as long as a host is patient, after which an instrument is taken out
 SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
-
-
-class Performer(Protocol):
-    """The part of an instrument's host that a floor needs."""
-
-    def describe(self) -> list[Capability]: ...
-
-    async def perform(self, request: JobRequest, fence: int | None = None) -> tuple[JobStatus, JobResult | None]:
-        """Submit (idempotent), wait, fetch. Expected faults are values."""
-
-    async def status(self, job_id: str) -> JobStatus:
-        """Where a job stands; begins nothing."""
-
-    async def release(self, job_id: str) -> None: ...
-
-    async def health(self) -> Health: ...
-
-    async def abort(self, job_id: str, reason: str) -> JobStatus:
-        """Break a running job off, in the way its capability declares."""
 
 
 @dataclass
@@ -100,7 +70,7 @@ class Floor:
     site_of: Mapping[str, str] = field(default_factory=dict)
     host_of: Mapping[str, str] = field(default_factory=dict)
     _asked: dict[str, float] = field(default_factory=dict)  #: when a silent instrument was asked last
-    _acts: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
+    _on_trays: dict[str, asyncio.Future[tuple[JobStatus, JobResult | None]]] = field(default_factory=dict)
     _to_come: dict[tuple[str, str], set[str]] = field(
         default_factory=dict
     )  #: jobs that could join a tray, when last seen
@@ -110,6 +80,16 @@ class Floor:
 
     def __post_init__(self) -> None:
         self.begin_with(self.turns)
+        self.acts = Acts(
+            transact=self.transact,
+            hosts=self.hosts,
+            clock=self.clock,
+            registered=self.registered,
+            turns=lambda: self.turns,
+            patience_s=self.patience_s,
+            failures=self.failures,
+            site_of=self.site_of,
+        )
         self.trays = Trays(
             start=self._start_tray,
             coming=self._coming,
@@ -212,9 +192,9 @@ class Floor:
         request = JobRequest(
             job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
         )
-        status, result = await self._act(request, instrument, fence, [job.id])
+        status, result = await self.acts.act(request, instrument, fence, [job.id])
         crashpoint("result in hand")
-        answer = await self.transact(self._finish, job_id, instrument, status, result)
+        answer = await self.transact(self.acts.finish, job_id, instrument, status, result)
         crashpoint("rows committed")
         await self.hosts[instrument].release(job_id)
         return answer
@@ -240,7 +220,7 @@ class Floor:
 
     def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[int, Json | None]:
         job = tx.get(db.Job, job_id)
-        takes_s = self._capability(instrument, job.capability).expected_s(job.params)
+        takes_s = self.acts.capability(instrument, job.capability).expected_s(job.params)
         _, fence, ended = results.start(
             tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s,
             site=self.site_of.get(instrument),
@@ -249,78 +229,6 @@ class Floor:
 
     def _row(self, tx: Transaction, instrument: str) -> str | None:
         return self.registered.get(instrument) or results.registered(tx, instrument)
-
-    def _has_twin(self, instrument: str, capability: str) -> bool:
-        """Whether another instrument at the same site can do the same, so that this one can be spared."""
-        site = self.site_of.get(instrument)
-        return any(
-            name != instrument
-            and name not in self.turns.closed
-            and self.site_of.get(name) == site
-            and any(c.name == capability for c in host.describe())
-            for name, host in self.hosts.items()
-        )
-
-    def _capability(self, instrument: str, name: str) -> Capability:
-        return next(c for c in self.hosts[instrument].describe() if c.name == name)
-
-    async def _act(
-        self, request: JobRequest, instrument: str, fence: int, jobs: Sequence[str]
-    ) -> tuple[JobStatus, JobResult | None]:
-        """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
-        status, result = await self.hosts[instrument].perform(request, fence)
-        silent = 0
-        while not status.state.final:
-            for job_id in jobs:
-                await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
-            silent = silent + 1 if status.fault is not None and self._has_twin(instrument, request.capability) else 0
-            if silent == SILENT_TRIES:
-                reason = f"{tasks.SILENT}: {status.message}"
-                await self.transact(tasks.hold, instrument, reason, self.clock.now())
-                self.turns.close({**self.turns.closed, instrument: False})
-            if status.state is JobState.NEVER_SEEN and await self.transact(results.called_off, jobs):
-                return status.model_copy(update={"state": JobState.ABORTED, "message": "campaign stopped"}), None
-            if silent >= SILENT_TRIES and status.state is JobState.NEVER_SEEN:
-                return status.model_copy(update={"state": JobState.NOT_STARTED}), None  # free to go elsewhere
-            await asyncio.sleep(self.patience_s)
-            status, result = await self.hosts[instrument].perform(request, fence)
-        if silent >= SILENT_TRIES:
-            await self.transact(tasks.release_own, instrument, self.clock.now())
-        return status, result
-
-    def _finish(
-        self, tx: Transaction, job_id: str, instrument: str, status: JobStatus, result: JobResult | None
-    ) -> dict[str, Any]:
-        job, at = tx.get(db.Job, job_id), self.clock.now()
-        capability = self._capability(instrument, job.capability)
-        status = seen_to(status, result)
-        answer: dict[str, Any] = results.finish(
-            tx,
-            job_id,
-            instrument,
-            status,
-            result,
-            physical=capability.physical,
-            instrument_id=self.registered[instrument],
-            at=at,
-            lab_failures=self.failures,
-        )
-        if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
-            tasks.doubt(tx, job, instrument, status.message, at)
-        if status.fault in tasks.MACHINE_FAULTS and self._has_twin(instrument, job.capability):
-            tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
-        if status.fault is Fault.DRIFT:
-            tasks.hold_if_off(tx, instrument, self.registered[instrument], at)
-        if answer["verdict"] == "parked":
-            tasks.park(tx, job, instrument, status, at)
-            if results.policy_of(tx, job, self.failures).action(status.fault) == "ask":
-                tasks.hold(tx, instrument, f"{status.fault}: {status.message}", at)
-        out = bool(tx.find(db.Hold, instrument=instrument, state="active", limit=1))
-        if out:
-            self.turns.closed.setdefault(instrument, False)  # at once: the next try must not come back here
-        if answer["verdict"] == "again" and (out or "next" in tx.get(db.Job, job_id).as_run):
-            answer["released"] = results.release(tx, [instrument], job.experiment_id)
-        return answer
 
     # -- trays ------------------------------------------------------------------------------
 
@@ -332,15 +240,15 @@ class Floor:
 
     async def _with_tray(self, job: db.Job, tray: str, instrument: str, fence: int) -> Json:
         """One sample's part in an act that it shares with others."""
-        act = self._acts.get(tray)
+        act = self._on_trays.get(tray)
         if act is None:
-            act = self._acts[tray] = asyncio.ensure_future(self._tray_act(tray, instrument, fence))
+            act = self._on_trays[tray] = asyncio.ensure_future(self._tray_act(tray, instrument, fence))
         status, result = await asyncio.shield(act)
         async with self._leaving:  # side by side, none would see that it is the last
             answer, last = await self.transact(self._finish_member, job, tray, instrument, status, result)
         crashpoint("tray member committed")
         if last:
-            self._acts.pop(tray, None)
+            self._on_trays.pop(tray, None)
             await self.hosts[instrument].release(tray)
             answer["trays"] = [[instrument, tray]]
         return answer
@@ -364,7 +272,7 @@ class Floor:
 
     def _tray_wait_s(self, instrument: str, capability: str) -> float:
         """Longest wait for a fuller tray: as the lab file says, else no longer than the act itself takes."""
-        usual = min(TRAY_WAIT_S, self._capability(instrument, capability).typical_s)
+        usual = min(TRAY_WAIT_S, self.acts.capability(instrument, capability).typical_s)
         return self.tray_wait_s.get(instrument, usual)
 
     async def _start_tray(self, key: Key, members: Callable[[], list[Member]]) -> tuple[str, list[str]] | None:
@@ -404,7 +312,7 @@ class Floor:
     def _lease_tray(
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, key: Key
     ) -> list[str] | None:
-        takes_s = self._capability(instrument, key[1]).expected_s(tx.get(db.Job, jobs[0]).params)
+        takes_s = self.acts.capability(instrument, key[1]).expected_s(tx.get(db.Job, jobs[0]).params)
         return tray_results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
             self.site_of.get(instrument), room=self._room_of(key),
         )  # fmt: skip
@@ -421,21 +329,15 @@ class Floor:
         """One act on all samples of a tray, the same after a restart."""
         request, jobs = await self.transact(tray_results.of_tray, tray)
         told = await self.transact(tray_results.told, tray)
-        if told is not None and not await self._begun(tray, instrument):
+        if told is not None and not await self.acts.begun(tray, instrument):
             return told, None
-        return await self._act(request, instrument, fence, jobs)
-
-    async def _begun(self, tray: str, instrument: str) -> bool:
-        """Whether an act has begun, as its machine knows; asked until that can say."""
-        while (status := await self.hosts[instrument].status(tray)).state is JobState.INTENT:
-            await asyncio.sleep(self.patience_s)
-        return status.state not in (JobState.NEVER_SEEN, JobState.NOT_STARTED)
+        return await self.acts.act(request, instrument, fence, jobs)
 
     def _finish_member(
         self, tx: Transaction, job: db.Job, tray: str, instrument: str, status: JobStatus, result: JobResult | None
     ) -> tuple[dict[str, Any], bool]:
         """One sample's share of what the tray gave; whether it was the last."""
-        answer = self._finish(tx, job.id, instrument, *share(status, result, job.sample_id))
+        answer = self.acts.finish(tx, job.id, instrument, *share(status, result, job.sample_id))
         return answer, tray_results.clear_tray(tx, tray, instrument)
 
     # -- what people want --------------------------------------------------------------------

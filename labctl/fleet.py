@@ -16,7 +16,7 @@ from labctl.locks import Locks, control_lock, host_lock, is_worked
 from materials_db.records import Worker
 
 if TYPE_CHECKING:
-    from campaigns.floor import Performer
+    from campaigns.acts import Performer
     from instruments.contract import Capability, Health, JobRequest, JobResult, JobStatus
     from labctl.wiring import Lab
     from materials_db.store import Transaction

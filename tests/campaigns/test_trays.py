@@ -170,8 +170,8 @@ def test_samples_leave_a_tray_one_after_the_other_so_that_one_sees_that_it_is_th
             return {"released": []}, False
 
         floor = Floor(transact=transact, hosts={}, clock=LoopClock(ORIGIN), registered={}, turns=Turns())
-        floor._acts["Y-1"] = asyncio.get_running_loop().create_future()
-        floor._acts["Y-1"].set_result((JobStatus(job_id="Y-1", state=JobState.FAILED), None))
+        floor._on_trays["Y-1"] = asyncio.get_running_loop().create_future()
+        floor._on_trays["Y-1"].set_result((JobStatus(job_id="Y-1", state=JobState.FAILED), None))
         await asyncio.gather(*(floor._with_tray(job, "Y-1", "furnace-1", 1) for job in "abcd"))  # type: ignore[arg-type]
         return last
 
