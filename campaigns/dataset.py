@@ -32,7 +32,6 @@ class Dataset:
     """Rows of a table. Arrays have one row per row of the table."""
 
     path: Path
-    header: int  #: lines of the header, 0 or 1
     inputs: Array  #: components and parameters as they are written, in the order of the table's columns
     lines: Array  #: line of the file; the header is line 1
     shares: Array  #: fraction of each component; sum to 1
@@ -97,7 +96,6 @@ class Reading:
             raise FileFaults(self.head.path, shortened(sorted(self.findings.faults, key=lambda f: f.line or 0)))
         return Dataset(
             path=self.head.path,
-            header=self.head.first,
             inputs=self._inputs(),
             lines=self.rows.lines,
             shares=shares,

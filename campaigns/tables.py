@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 DELIMITERS = ",;\t|"
+DELIMITER_TOLD = re.compile(r"sep=([,;\t|])\r?\n")  #: a first line that is meant for Excel
 END = "\x04 end of the table"  #: read after the last line; inside of a text it tells that the text was not closed
 BLOCK = 20_000  #: rows that are held as text at once
 LOOKED_AT = 20  #: records from which the delimiter is told
@@ -42,7 +43,7 @@ class Head:
     names: tuple[str, ...]  #: of the columns; "1", "2", ... where the table has no header
     delimiter: str
     encoding: str
-    first: int  #: records before the first row: 1 with a header, else 0
+    first: int  #: records before the first row: the header, if there is one, and a line that tells the delimiter
 
     def column(self, name: str) -> int:
         """Index of a column."""
@@ -109,7 +110,9 @@ def head_of(path: Path, *, header: bool = True) -> Head:
         encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         with path.open(encoding=encoding, newline="") as file:
             beginning = file.read(1 << 16)
-    delimiter = delimiter_of(beginning)
+    told = DELIMITER_TOLD.match(beginning)
+    beginning = beginning[told.end() :] if told else beginning
+    delimiter = told[1] if told else delimiter_of(beginning)
     records = islice(csv.reader(beginning.splitlines(), delimiter=delimiter), LOOKED_AT)
     try:
         first: list[str] = next((r for r in records if any(c.strip() for c in r)), [])
@@ -117,13 +120,14 @@ def head_of(path: Path, *, header: bool = True) -> Head:
         raise FileFaults(path, [Fault(message=f"is no table: {error}", line=1, code="LAB-0220")]) from None
     names = [cell.strip() for cell in first]
     if not header:
-        return Head(path, tuple(str(i) for i in range(1, len(names) + 1)), delimiter, encoding, 0)
+        return Head(path, tuple(str(i) for i in range(1, len(names) + 1)), delimiter, encoding, bool(told))
     if names and all(is_number(n) for n in names):
         hint = "write the names of the columns into the first line, or in the campaign file: [data] header = false"
         raise FileFaults(
-            path, [Fault(message="the first line holds numbers, not names", line=1, hint=hint, code="LAB-0220")]
+            path,
+            [Fault(message="the first line holds numbers, not names", line=1 + bool(told), hint=hint, code="LAB-0220")],
         )
-    return Head(path, tuple(names), delimiter, encoding, 1)
+    return Head(path, tuple(names), delimiter, encoding, 1 + bool(told))
 
 
 def delimiter_of(text: str) -> str:

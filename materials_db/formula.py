@@ -31,8 +31,8 @@ ISOTOPES = {"D": "deuterium", "T": "tritium"}
 SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 HYDRATE_DOTS = "·•⋅∙*"
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-#: ``CuSO4.5H2O`` could be O4.5 or five waters: refused rather than guessed
-DOTTED_WATER = re.compile(r"\.[0-9]*(?:H2O|\(H2O\))(?=$|[)\]}])")
+#: ``CuSO4.5H2O`` could be O4.5 or five waters, ``MgCl2.6NH3`` six ammonias: refused rather than guessed
+DOTTED_ADDUCT = re.compile(r"\.[0-9]*(?:H2O|NH3|\(H2O\)|\(NH3\))(?=$|[)\]}])")
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 LONGEST = 200  #: characters; longer is not a formula but an accident
@@ -75,11 +75,6 @@ class Formula:
     def molar_mass(self) -> float:
         """Molar mass, g/mol, with the standard atomic weights that pymatgen carries (IUPAC)."""
         return sum(float(amount) * atomic_mass(symbol) for symbol, amount in self.amounts.items())
-
-    @property
-    def normal(self) -> str:
-        """The same amounts in one spelling: elements from Z to A, so that no end can be taken for water."""
-        return "".join(f"{s}{_plain(self.amounts[s])}" for s in sorted(self.amounts, reverse=True))
 
     def __str__(self) -> str:
         return self.text
@@ -190,7 +185,7 @@ class _Reader:
         number = NUMBER.match(self.part, self.at)
         if number is None:
             return Fraction(1)
-        if "." in number.group() and DOTTED_WATER.search(self.part, number.start()):
+        if "." in number.group() and DOTTED_ADDUCT.search(self.part, number.start()):
             raise self.fail("is this a decimal or a hydrate? Write a hydrate with '·' or '*', as in CuSO4·5H2O")
         return self.number(number)
 

@@ -28,7 +28,9 @@ FIELD = re.compile(r"json_extract\(([\w.]+), '\$\.(\w+)\.(\w+)'\)")
 
 
 def there(place: Place) -> bool:
-    """Whether the lab has a database with our tables yet."""
+    """Whether the lab has a database with our tables yet. Raises MaterialsDBError where a folder is in its place."""
+    if isinstance(place, Path) and place.is_dir():
+        raise MaterialsDBError(f"the database {place} is a folder; move it away, or name another file in labctl.toml")
     return place.exists() if isinstance(place, Path) else server(place).has_tables()
 
 

@@ -254,6 +254,18 @@ def test_the_doctor_goes_on_past_a_database_that_cannot_be_read() -> None:
 
 
 @pytest.mark.usefixtures("small_lab")
+def test_a_folder_in_the_place_of_the_database_is_said() -> None:
+    for file in Path(".labctl").glob("lab.sqlite*"):
+        file.unlink()
+    Path(".labctl/lab.sqlite").mkdir()
+    out, _ = labctl("doctor", code=1)
+    states = {line.split("\t")[1]: line.split("\t") for line in out.splitlines()}
+    assert states["database"][2].endswith("lab.sqlite is a folder; move it away, or name another file in labctl.toml")
+    _, error = labctl("campaign", "list", code=1)
+    assert "lab.sqlite is a folder" in error
+
+
+@pytest.mark.usefixtures("small_lab")
 @pytest.mark.parametrize(("ends", "state"), [("2026-02-01", "wrong"), ("2099-01-01", "")])
 def test_the_doctor_speaks_of_certificates_that_have_ended(ends: str, state: str) -> None:
     file = Path("labctl.toml")
