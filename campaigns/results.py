@@ -286,7 +286,10 @@ def next_attempt_id(job: db.Job) -> str:
 
 
 def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
-    """Plan a step again that a person has freed; where it needs an instrument that an earlier step held, from there."""
+    """Plan a step again that a person has freed; where it needs an instrument that an earlier step held, from there.
+
+    Raises ConflictError where feedstock that it needs has been promised to others.
+    """
     experiment = tx.get(db.Experiment, job.experiment_id)
     steps = [s["name"] for s in experiment.plan["steps"]]
     held = {s["name"]: s.get("hold_until") for s in tx.get(db.Recipe, experiment.recipe_id).steps}
@@ -294,7 +297,7 @@ def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
     first = next((i for i, name in enumerate(steps[:place]) if covers(steps, held[name], place)), place)
     for i, name in enumerate(steps[first : place + 1]):
         last = max(tx.find(db.Job, experiment_id=job.experiment_id, step=name), key=lambda j: j.attempt)
-        plan_again(tx, last, at, state="planned" if i else "queued")
+        plan_again(tx, last, at, state="planned" if i else "queued", shared_out=True)
 
 
 def measures(tx: Transaction, job: db.Job) -> list[str]:
@@ -308,8 +311,8 @@ def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:
     return hold_until is not None and steps.index(hold_until) >= place
 
 
-def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued") -> str:
-    """Write down one more try of this step; its id."""
+def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued", *, shared_out: bool = False) -> str:
+    """Write down one more try of this step; its id. `shared_out`: see `shelf.promise_again`."""
     id = next_attempt_id(job)
     run = f"R-{tx.next_number('R'):05d}"
     fresh = job.model_copy(
@@ -320,7 +323,7 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued"
         }
     )  # fmt: skip
     tx.add(fresh, at=at, actor=ACTOR)
-    shelf.promise_again(tx, fresh)
+    shelf.promise_again(tx, fresh, shared_out=shared_out)
     return id
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from campaigns.budget import summed
 from campaigns.recipe import MASSES
 from materials_db import records as db
+from materials_db.errors import ConflictError
 from materials_db.store import Transaction
 
 UG = 1000  #: micrograms in a milligram
@@ -71,10 +72,27 @@ def may_come(tx: Transaction, needs_mg: Mapping[str, float]) -> bool:
     return short_of(needs_mg, left) and not short_of(needs_mg, summed(left, in_flight_mg(tx)))
 
 
-def promise_again(tx: Transaction, job: db.Job) -> None:
-    """One more try of a dosing: what it asks for is promised once more, as nobody would give up a sample for it."""
-    for lot, ug in promised(tx, job).values():
-        tx.take(lot, ug, None)
+def promise_again(tx: Transaction, job: db.Job, *, shared_out: bool = False) -> None:
+    """One more try of a dosing: what it asks for is promised once more.
+
+    Parameters
+    ----------
+    shared_out
+        Whether what the try before it was promised may be others' by now.
+
+    Raises
+    ------
+    ConflictError
+        Others have been promised what it needs.
+    """
+    for name, (lot, ug) in promised(tx, job).items():
+        amount_mg = tx.get(db.Lot, lot).amount_mg
+        if not tx.take(lot, ug, math.floor(amount_mg * UG) if shared_out else None):
+            left_g = amount_mg / 1000 - (tx.taken(lot) or 0) / UG / 1000
+            raise ConflictError(
+                f"dosing {job.sample_id} again takes {ug / UG / 1000:.3g} g of {name}; of {lot} {max(0.0, left_g):.3g} g are"
+                " neither used nor promised to others: give it up with labctl task fail; nothing was written"
+            )
 
 
 def settle(tx: Transaction, job: db.Job) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from campaigns import results, tray_results
+from campaigns import results, shelf, tray_results
 from campaigns.errors import CampaignError
 from instruments.contract import ACTION, Fault, JobStatus
 from instruments.people import Answer, Entry, Question
@@ -268,7 +268,7 @@ def respond(
         The samples are not named or are others, a value is missing, unknown or out of range, or the question is of
         another kind.
     ConflictError
-        It was answered already, or the sample cannot go on because its campaign has ended.
+        It was answered already, or the sample cannot go on: its campaign has ended, or what a dosing needs is others'.
     """
     task = tx.get(db.Task, task_id)
     check_open(task)
@@ -369,10 +369,12 @@ def settle(tx: Transaction, task: db.Task, answer: Answer, happened: bool | None
         )  # fmt: skip
         results.end_experiment(tx, job.experiment_id, "failed", f"{job.step}: {words}", at)
         return f"{job.sample_id} is given up"
-    state, fault = ("done", None) if happened else ("failed", "operator")
+    state, fault = ("done", None) if happened else ("failed", "transport")
     tx.move(
         db.Job, job.id, at=at, actor=answer.by, was=["in_doubt"], state=state, fault=fault, message=words, ended_at=at
     )
+    if not happened:
+        shelf.settle(tx, tx.get(db.Job, job.id))
     tx.move(
         db.Experiment,
         job.experiment_id,

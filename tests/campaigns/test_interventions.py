@@ -550,6 +550,32 @@ def bottle(floor: Floor, mg: float) -> None:
         tx.add(fresh, at=at, actor="Ada")
 
 
+@pytest.mark.parametrize("said", ["never began", "broke off"])
+def test_a_dosing_is_made_again_only_with_what_nobody_else_was_promised(said: str) -> None:
+    async def story(floor: Floor) -> None:
+        if said == "never began":
+            doubt(floor, "doser-1", "E-00001/mix")
+        else:
+            spoil(floor, "doser-1", ["fetch"], lambda: InvalidMeasurement("overload"))
+        await floor.launch(budget={"experiments": 1}, failures={"measurement_invalid": "park"}, **ONE)
+        await floor.until(lambda: floor.find(db.Task, state="open"))
+        with floor.lab.store.transaction() as tx:
+            assert shelf.reserve(tx, {"EC": shelf.left_mg(tx)["EC"]})  # to others
+        if said == "never began":  # so its own portion is there still
+            assert floor.answer("T-00001", happened=False).startswith("S-00001 goes on")
+        else:
+            with pytest.raises(
+                ConflictError, match=r"dosing S-00001 again takes \S+ g of EC; of L-0002 0 g are neither"
+            ):
+                floor.answer("T-00001")
+            assert [task.state for task in floor.find(db.Task)] == ["open"]
+            assert floor.answer("T-00001", done=False) == "S-00001 is given up"
+        with floor.lab.store.transaction() as tx:
+            assert shelf.left_mg(tx)["EC"] == pytest.approx(0, abs=1e-3)
+
+    at_work(story)
+
+
 def test_a_campaign_rests_until_a_technician_brings_a_new_bottle() -> None:
     async def story(floor: Floor) -> None:
         bottle(floor, 3000.0)
