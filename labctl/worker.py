@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from materials_db.store import Transaction
 
 LOOK_S = 0.5  #: wall seconds between looks for campaigns to adopt
+SERVER_LOOK_S = 1.0  #: where each look asks a server; holds and stops do not wait for it (`results.lease`, `stopping`)
 BEAT_S = 3.0  #: wall seconds between two signs of life
 BEATS = 4  #: of them between returns of free memory, and looks through the engine's record while nothing is missing (it may hold thousands)
 AGAIN_S = 2.0  #: wall seconds of rest after disk or database failed
@@ -159,6 +160,7 @@ class Worker:
     async def _work(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
         """Serve until there is nothing to do, or somebody says stop, or another has our place."""
         self._control, due = control_lock(self.lab), 0.0
+        look_s = SERVER_LOOK_S if self.lab.on_server else LOOK_S
         self._in_control = not self.lab.on_server
         while not (self._stop.is_set() or engine.trouble) and await self._still_ours():
             running = await bench.look()
@@ -168,10 +170,10 @@ class Worker:
             if not (running or self.standing):
                 return
             await asyncio.to_thread(self.lab.keep_machines)
-            if (due := due - LOOK_S) <= 0:
+            if (due := due - look_s) <= 0:
                 await self._beat(engine, bench, me)
                 due = BEAT_S
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(look_s)
 
     async def _beat(self, engine: Engine, bench: Bench, me: db.Worker) -> None:
         """A sign of life, and what a server that went away has cost; in control, what a worker that just died has left.
