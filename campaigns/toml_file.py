@@ -230,16 +230,20 @@ def sound_part(
 
 def without_key(data: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
     """A copy without the key at fault. Items of a list stay, so that all keep their numbers."""
-    first, *inside = steps_of(fault.key)
-    left = dict(data)
-    if not inside:
-        left.pop(first, None)
-    elif isinstance(held := left.get(first), dict):
-        left[first] = without_key(held, replace(fault, key=".".join(inside)))
-    elif isinstance(held, list) and len(inside) > 1 and int(inside[0]) < len(held):
-        at = int(inside[0])
-        left[first] = [*held[:at], without_key(held[at], replace(fault, key=".".join(inside[1:]))), *held[at + 1 :]]
+    left: dict[str, Any] = removed(data, steps_of(fault.key))
     return left
+
+
+def removed(data: Any, steps: Sequence[str]) -> Any:
+    """A copy of nested tables and lists without what these steps lead to."""
+    first, *inside = steps or [""]
+    if isinstance(data, Mapping) and not inside:
+        return {key: value for key, value in data.items() if key != first}
+    if isinstance(data, Mapping):
+        return {key: removed(value, inside) if key == first else value for key, value in data.items()}
+    if isinstance(data, list) and inside:
+        return [removed(value, inside) if str(i) == first else value for i, value in enumerate(data)]
+    return data
 
 
 def table_at_fault(model: type[BaseModel], fault: Fault) -> str:
