@@ -131,7 +131,7 @@ def doubt(tx: Transaction, job: db.Job, instrument: str, why: str, at: datetime)
     if tx.find(db.Task, job_id=job.id, question="in_doubt"):
         return
     title = f"did {instrument} carry out {job.step} on {job.sample_id}?"
-    text = f"{instrument} may or may not have begun {job.capability} for {job.sample_id} ({job.run}): {why}. Look at the sample."
+    text = f"{instrument} cannot tell whether {job.sample_id} had its {job.capability} ({job.run}): {why}. Look at the sample."
     new_task(tx, "in_doubt", job.id, instrument, [job.sample_id], title, {"text": text, "fields": []}, at)
 
 

@@ -42,6 +42,7 @@ READY = {Mode.READY}
 WITH_RESULT = {JobState.DONE, JobState.ABORTED}  #: of the latter, what it had given
 SALVAGE_S = 20.0  #: seconds that a device has to hand over what a run had given when it was broken off
 PARTIAL = "partial-"  #: begins the names of such files
+UNREADABLE = 30  #: times in a row that a finished run's result may make no sense; then a person must look
 
 
 class Host:
@@ -79,6 +80,7 @@ class Host:
         self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
         self._turn = asyncio.Lock()
         self._called_off: dict[str, str] = {}  #: jobs that were broken off before they came, and why
+        self._unread: dict[str, int] = {}  #: times in a row that a job's result made no sense
 
     def describe(self) -> list[Capability]:
         return list(self._capabilities.values())
@@ -283,7 +285,7 @@ class Host:
         try:
             result = await self.guarded.fetch(entry.request, self.params(entry.request), run.run_id)
         except TransportError as error:
-            return entry.status(message=str(error), fault=error.fault)
+            return self._not_read(entry, run, error)
         except InvalidMeasurement as error:
             self.journal.ended(job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error))
             crashpoint("invalid result written")
@@ -292,6 +294,17 @@ class Host:
         result = result.model_copy(update={"simulated": self.simulated})
         self.journal.ended(job_id, JobState.DONE, self.clock.now(), result=result)
         crashpoint("result written")
+        return self._entry(job_id).status()
+
+    def _not_read(self, entry: Entry, run: Run, error: TransportError) -> JobStatus:
+        """The run has ended and its result is not to be had: asked again, unless it will never make sense."""
+        job_id = entry.request.job_id
+        self._unread[job_id] = self._unread.get(job_id, 0) + 1 if error.fault is Fault.BAD_REPLY else 0
+        if self._unread[job_id] < UNREADABLE:
+            return entry.status(message=str(error), fault=error.fault)
+        message = f"run {run.run_id} has ended, and its result cannot be read ({UNREADABLE} tries): {error}"
+        self.journal.ended(job_id, JobState.IN_DOUBT, self.clock.now(), message=message)
+        crashpoint("unreadable result written")
         return self._entry(job_id).status()
 
     async def result(self, job_id: str) -> JobResult:

@@ -22,9 +22,10 @@ from tests.crash.points import crashpoints
 
 #: Points that are reached only after a crash at another one.
 FIRST = {"run adopted": "start confirmed", "never began written": "intent written"}
-#: Points that need more than that; `test_crash` brings each about, `test_alloy_host` those of an abort.
+#: Points that need more than that; `test_crash` brings each about, `test_alloy_host` those of an abort, `test_host` that
+#: of a result that cannot be read.
 SPECIAL = {
-    "doubt written", "refusal written", "failure written", "invalid result written", "experiment adopted",
+    "doubt written", "unreadable result written", "refusal written", "failure written", "invalid result written", "experiment adopted",
     "segment recorded", "segment begun", "partial data fetched", "abort written",
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from instruments import registry
 from instruments.clock import Clock, ScaledClock
 from instruments.conformance import check
 from instruments.contract import Driver, Fault, InstrumentConfig, JobRequest, JobState
-from instruments.errors import Fenced
-from instruments.host import Host
+from instruments.errors import BadReply, Fenced, ReplyTimeout
+from instruments.host import UNREADABLE, Host
 from instruments.journal import Journal
 from instruments.sim.control import SimulatorControl, ensure_running
 from instruments.sim.electrolyte import DEVICES
@@ -126,6 +127,66 @@ async def test_a_silent_device_keeps_its_job_and_is_asked_again(sim: Path, tmp_p
     assert status.state is JobState.DONE
     await made.close()
     assert control.acts()["E-1/step"] == 1
+
+
+@pytest.mark.parametrize("trouble", ["for a while", "for ever", "of the wire"])
+async def test_a_finished_run_whose_result_makes_no_sense_is_not_asked_for_for_ever(
+    sim: Path, tmp_path: Path, trouble: str
+) -> None:
+    made = host(sim, "doser-1", tmp_path / "journal.sqlite")
+    driver, asked = made.driver, 0
+    fetch = driver.fetch
+
+    async def unreadable(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if trouble == "for a while" and asked == UNREADABLE:
+            return await fetch(*args)
+        raise ReplyTimeout("silence") if trouble == "of the wire" else BadReply("LOG?: '8O.1'")
+
+    driver.fetch = unreadable  # type: ignore[method-assign]
+    status = await made.submit(example("doser-1"))
+    while not status.state.final and asked < 2 * UNREADABLE:
+        status = await made.status("E-1/step")
+    expected = {"for a while": JobState.DONE, "for ever": JobState.IN_DOUBT, "of the wire": JobState.RUNNING}
+    assert status.state is expected[trouble]
+    assert ("its result cannot be read (30 tries): LOG?: '8O.1'" in status.message) is (trouble == "for ever")
+    await made.close()
+
+
+UNREADABLE_RESULT = """
+import asyncio, sys
+from pathlib import Path
+from instruments import crashpoint
+from instruments.errors import BadReply
+from tests.instruments.test_host import example, host
+
+async def run(made):
+    async def fetch(*args):
+        raise BadReply("LOG?: '8O.1'")
+    made.driver.fetch = fetch
+    await made.submit(example("doser-1"))
+    while True:
+        await made.status("E-1/step")
+
+crashpoint.arm("unreadable result written:1")
+asyncio.run(run(host(Path(sys.argv[1]), "doser-1", Path(sys.argv[2]))))
+"""
+
+
+def test_killed_when_a_result_is_given_up_nothing_is_begun_again(sim: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.sqlite"
+    killed = subprocess.run([sys.executable, "-c", UNREADABLE_RESULT, str(sim), str(journal)], check=False)
+    assert killed.returncode == -9
+
+    async def resume() -> None:
+        again = host(sim, "doser-1", journal)
+        status, result = await again.perform(example("doser-1"))
+        assert (status.state, result) == (JobState.IN_DOUBT, None)
+        await again.close()
+
+    asyncio.run(resume())
+    assert dict(SimulatorControl(sim).acts()) == {"E-1/step": 1}
 
 
 async def test_a_jam_is_a_value_not_an_exception(sim: Path, tmp_path: Path) -> None:
