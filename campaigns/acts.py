@@ -73,6 +73,9 @@ class Acts:
         self, request: JobRequest, instrument: str, fence: int, jobs: Sequence[str]
     ) -> tuple[JobStatus, JobResult | None]:
         """The act itself. A device that cannot be reached keeps its job: we ask until it answers."""
+        if await self._held_back(request.job_id, instrument):
+            message = f"{instrument} was put on hold before it began"
+            return JobStatus(job_id=request.job_id, state=JobState.NOT_STARTED, message=message), None
         status, result = await self.hosts[instrument].perform(request, fence)
         silent = 0
         while not status.state.final:
@@ -92,6 +95,11 @@ class Acts:
         if silent >= SILENT_TRIES:
             await self.transact(tasks.release_own, instrument, self.clock.now())
         return status, result
+
+    async def _held_back(self, act: str, instrument: str) -> bool:
+        """Whether a hold came between the lease and the act: on another machine a moment may lie there."""
+        _, held = await self.transact(results.standing, instrument)
+        return held and not await self.begun(act, instrument)
 
     async def begun(self, act: str, instrument: str) -> bool:
         """Whether an act has begun, as its machine knows; asked until that can say."""

@@ -18,7 +18,7 @@ from campaigns.loop import workflows
 from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
 from campaigns.plan import Plan
-from instruments.contract import Fault, Unknowable
+from instruments.contract import Fault, JobState, Unknowable
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost, ReplyTimeout
 from instruments.people import Answer
 from labctl.campaigning import spent
@@ -407,6 +407,26 @@ def test_nothing_begins_after_a_hold_although_the_worker_has_not_looked_since(ki
         assert floor.campaign(id).state == "done"
 
     at_work(story, kind)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_hold_between_the_lease_and_the_act_keeps_the_act_from_beginning(begun: bool) -> None:
+    """As another machine would, which is asked to carry the act out a moment after the lease was taken."""
+
+    async def story(floor: Floor) -> None:
+        host = floor.lab.hosts["doser-1"]
+        host.held_by = "somebody" if not begun else None
+        await floor.launch(budget={"experiments": 1}, **ONE)
+        await floor.until(lambda: floor.find(db.Job, step="mix", state="running"))
+        assert (await host.status("E-00001/mix")).state is (JobState.RUNNING if begun else JobState.NEVER_SEEN)
+        await floor.engine.close()
+        host.held_by = None
+        floor.hold(["doser-1"])
+        answer: Any = await floor.bench.floor.carry_out("E-00001/mix", "doser-1", 1)
+        assert answer["verdict"] == ("done" if begun else "again")
+        assert [job.state for job in floor.find(db.Job, step="mix")] == (["done"] if begun else ["failed", "queued"])
+
+    at_work(story)
 
 
 def test_holds_and_priorities_outlast_a_change_of_control() -> None:
