@@ -73,6 +73,8 @@ def test_a_pause_ends_the_experiments_under_way_and_a_resume_goes_on(lab: LabFol
     assert lab.json("campaign", "list")[0]["state"] == "paused"
     states = {e["state"] for e in lab.json("experiment", "list")}
     assert states <= {"done", "failed"}
+    lab.simulator.stop()
+    lab.edit("labctl.toml", {"speed": "36000"})  # for the rest
     lab("campaign", "resume", "C-0001")
     assert lab.json("campaign", "list")[0]["state"] == "done"
     assert len(lab.json("experiment", "list")) == 6
