@@ -82,9 +82,8 @@ async def patient_health(host: Host) -> Health:
 
 def register(tx: Transaction, file: LabFile, identities: Mapping[str, str], *, at: datetime) -> dict[str, str]:
     """Rows for what is new on the floor; the id of each instrument's row, by name."""
-    tx.next_number("registration")  # workers that begin at once register one after the other: no bottle is there twice
-    check_identities(tx, file, identities)
     register_stock(tx, file, at)
+    check_identities(tx, file, identities)
     ids = {name: register_instrument(tx, file, name, identity, at) for name, identity in identities.items()}
     for name, id in ids.items():
         register_calibrations(tx, file, name, id, at)
@@ -170,6 +169,7 @@ def register_calibrations(tx: Transaction, file: LabFile, name: str, instrument_
 
 def register_stock(tx: Transaction, file: LabFile, at: datetime) -> None:
     """The bottles that the lab file states; a new lot number is a new row."""
+    tx.next_number("registration")  # who registers at once does so one after the other: no bottle is there twice
     for component, bottle in file.stock.items():
         if tx.find(db.Lot, component=component, supplier=bottle.supplier, supplier_lot=bottle.lot):
             continue

@@ -119,7 +119,8 @@ def test_an_exchanged_machine_is_noticed_and_new_firmware_is_not_a_new_machine(t
 
 
 @pytest.mark.postgres
-def test_workers_that_begin_at_once_register_no_bottle_twice(tmp_path: Path, postgres_url: str) -> None:
+@pytest.mark.parametrize("typed", ["worker run", "campaign resume"])
+def test_workers_that_begin_at_once_register_no_bottle_twice(tmp_path: Path, postgres_url: str, typed: str) -> None:
     initialise(tmp_path / "lab")
     LabFolder(tmp_path / "lab").keep_data_at(postgres.fresh_database(postgres_url))
     one, other = wiring.open_lab(tmp_path / "lab"), wiring.open_lab(tmp_path / "lab")
@@ -127,7 +128,10 @@ def test_workers_that_begin_at_once_register_no_bottle_twice(tmp_path: Path, pos
 
     def begin() -> None:
         with other.store.transaction() as tx:
-            registration.register(tx, other.file, {}, at=at + timedelta(seconds=1))
+            if typed == "worker run":
+                registration.register(tx, other.file, {}, at=at + timedelta(seconds=1))
+            else:
+                registration.register_stock(tx, other.file, at + timedelta(seconds=1))
 
     assert other.store
     with one.store.transaction() as tx:
