@@ -42,23 +42,7 @@ class Performer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Acts:
-    """See module.
-
-    Parameters
-    ----------
-    transact
-        ``await transact(work, *args)`` runs ``work(transaction, *args)`` in a transaction of its own.
-    registered
-        Id of the instrument row of each instrument's name.
-    turns
-        Gives the turns that hold now: they are replaced when a worker takes control.
-    patience_s
-        Wall seconds between tries to reach a device that holds a running job.
-    failures
-        `[failures]` of the lab file: what follows from a fault where the campaign does not say.
-    site_of
-        Where each instrument stands.
-    """
+    """See module. Its parts are those of a `Floor`; `turns` gives the turns that hold now, which a new worker in control replaces."""
 
     transact: Callable[..., Awaitable[Any]]
     hosts: Mapping[str, Performer]

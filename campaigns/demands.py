@@ -8,14 +8,16 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from campaigns.campaign_faults import VARIED, WANTED
 from campaigns.candidate import Candidate
 from campaigns.carried_out import StepSection
+from campaigns.checks import Check
 from campaigns.errors import RecipeError
 from campaigns.parameters import CategoricalParameter, FloatParameter, Parameter
 from campaigns.recipe import MASSES, offering, resolve_step
 from campaigns.space import CompositionSpace, Space
-from campaigns.spec import VARIED, WANTED, Spec
-from campaigns.toml_file import Check, Fault, shown
+from campaigns.spec import Spec
+from campaigns.toml_file import Fault, shown
 from campaigns.units import convertible
 from instruments.contract import Capability
 from materials_db.formula import Formula

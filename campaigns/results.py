@@ -297,7 +297,7 @@ def from_the_hold(tx: Transaction, job: db.Job, at: datetime) -> None:
     first = next((i for i, name in enumerate(steps[:place]) if covers(steps, held[name], place)), place)
     for i, name in enumerate(steps[first : place + 1]):
         last = max(tx.find(db.Job, experiment_id=job.experiment_id, step=name), key=lambda j: j.attempt)
-        plan_again(tx, last, at, state="planned" if i else "queued", shared_out=True)
+        plan_again(tx, last, at, state="planned" if i else "queued", only_free=True)
 
 
 def measures(tx: Transaction, job: db.Job) -> list[str]:
@@ -311,8 +311,8 @@ def covers(steps: Sequence[str], hold_until: str | None, place: int) -> bool:
     return hold_until is not None and steps.index(hold_until) >= place
 
 
-def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued", *, shared_out: bool = False) -> str:
-    """Write down one more try of this step; its id. `shared_out`: see `shelf.promise_again`."""
+def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued", *, only_free: bool = False) -> str:
+    """Write down one more try of this step; its id. `only_free`: see `shelf.promise_again`."""
     id = next_attempt_id(job)
     run = f"R-{tx.next_number('R'):05d}"
     fresh = job.model_copy(
@@ -323,7 +323,7 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued"
         }
     )  # fmt: skip
     tx.add(fresh, at=at, actor=ACTOR)
-    shelf.promise_again(tx, fresh, shared_out=shared_out)
+    shelf.promise_again(tx, fresh, only_free=only_free)
     return id
 
 

@@ -72,13 +72,13 @@ def may_come(tx: Transaction, needs_mg: Mapping[str, float]) -> bool:
     return short_of(needs_mg, left) and not short_of(needs_mg, summed(left, in_flight_mg(tx)))
 
 
-def promise_again(tx: Transaction, job: db.Job, *, shared_out: bool = False) -> None:
+def promise_again(tx: Transaction, job: db.Job, *, only_free: bool = False) -> None:
     """One more try of a dosing: what it asks for is promised once more.
 
     Parameters
     ----------
-    shared_out
-        Whether what the try before it was promised may be others' by now.
+    only_free
+        Whether to take nothing that was promised to others: what the try before it had may be theirs by now.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def promise_again(tx: Transaction, job: db.Job, *, shared_out: bool = False) -> 
     """
     for name, (lot, ug) in promised(tx, job).items():
         amount_mg = tx.get(db.Lot, lot).amount_mg
-        if not tx.take(lot, ug, math.floor(amount_mg * UG) if shared_out else None):
+        if not tx.take(lot, ug, math.floor(amount_mg * UG) if only_free else None):
             left_g = amount_mg / 1000 - (tx.taken(lot) or 0) / UG / 1000
             raise ConflictError(
                 f"dosing {job.sample_id} again takes {ug / UG / 1000:.3g} g of {name}; of {lot} {max(0.0, left_g):.3g} g are"

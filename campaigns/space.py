@@ -55,6 +55,12 @@ class Component:
                 f"{self.name}: min {float(self.low):g} and max {float(self.high):g} must be in order, between 0 and 1"
             )
 
+    def between_steps(self, step: Fraction) -> str:
+        """Why no whole number of dispenser steps is within its bounds; empty where one is."""
+        if math.ceil(self.low / step) <= math.floor(self.high / step):
+            return ""
+        return f"{self.name}: no multiple of {float(step):g} between {float(self.low):g} and {float(self.high):g}"
+
     @property
     def may_be_absent(self) -> bool:
         """Whether a composition without it is in the space."""
@@ -143,10 +149,8 @@ class CompositionSpace:
         low = sum(self.bounds(c)[0] for c in must)
         high = sum(sorted((self.bounds(c)[1] for c in self.components), reverse=True)[: self.max_present])
         for c in self.components:
-            if self.bounds(c)[0] > self.bounds(c)[1]:
-                raise SpaceError(
-                    f"{c.name}: no multiple of {float(self.step):g} between {float(c.low):g} and {float(c.high):g}"
-                )
+            if problem := c.between_steps(self.step):
+                raise SpaceError(problem)
         if low > self.steps:
             raise SpaceError(f"no composition can sum to 1: the smallest fractions already sum to {low / self.steps:g}")
         if high < self.steps:

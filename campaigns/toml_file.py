@@ -9,12 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Generic, TypeVar, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +23,6 @@ HEADER = re.compile(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?$")
 ASSIGNMENT = re.compile(
     r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
-NOTHING: Mapping[str, str] = MappingProxyType({})
 PIECE = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
@@ -72,6 +69,11 @@ class Document:
             return fault
         parts: list[str | int] = [int(p) if p.isdigit() else p for p in steps_of(fault.key)]
         return replace(fault, line=self.line(parts))
+
+
+def steps_of(key: str) -> list[str]:
+    """The parts of a dotted key; items of lists count as parts."""
+    return re.findall(r"[^.\[\]]+", key)
 
 
 def read(path: Path) -> Document:
@@ -193,90 +195,6 @@ def check(model: type[M], document: Document) -> M:
         return model.model_validate(document.data)
     except ValidationError as error:
         raise FileFaults(document.path, faults(model, document, error)) from None
-
-
-def sound_part(
-    model: type[M], document: Document, stand_ins: Mapping[str, Any], units_from: Mapping[str, str] = NOTHING
-) -> tuple[M | None, list[Fault], set[str]]:
-    """The document without what is at fault, so that the rest can be looked at; the faults; tables that were left out.
-
-    Parameters
-    ----------
-    stand_ins
-        In place of tables that the document must have.
-    units_from
-        Tables whose numbers cannot be read without another, and that other.
-
-    Returns
-    -------
-    None in place of the document where too little of it is left.
-    """
-    left, found, out = dict(document.data), list[Fault](), set[str]()
-    for keys_only in (True, False, False):
-        try:
-            return model.model_validate(left), found, out
-        except ValidationError as error:
-            again = faults(model, document, error)
-        found = found or again
-        if keys_only:
-            left = reduce(without_key, again, left)
-            continue
-        out |= {part for fault in again if (part := table_at_fault(model, fault))}
-        out |= {table for table, other in units_from.items() if other in out}
-        left = {**stand_ins, **{name: table for name, table in left.items() if name not in out}}
-        left = reduce(without_key, (Fault(message="", key=part) for part in out if "." in part), left)
-    return None, found, out
-
-
-def without_key(data: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
-    """A copy without the key at fault. Items of a list stay, so that all keep their numbers."""
-    left: dict[str, Any] = removed(data, steps_of(fault.key))
-    return left
-
-
-def removed(data: Any, steps: Sequence[str]) -> Any:
-    """A copy of nested tables and lists without what these steps lead to."""
-    first, *inside = steps or [""]
-    if isinstance(data, Mapping) and not inside:
-        return {key: value for key, value in data.items() if key != first}
-    if isinstance(data, Mapping):
-        return {key: removed(value, inside) if key == first else value for key, value in data.items()}
-    if isinstance(data, list) and inside:
-        return [removed(value, inside) if str(i) == first else value for i, value in enumerate(data)]
-    return data
-
-
-def table_at_fault(model: type[BaseModel], fault: Fault) -> str:
-    """The table of the file that is at fault; of a table of named ones (`[process.NAME]`), that one."""
-    table, *inside = steps_of(fault.key) or [""]
-    named = table in model.model_fields and get_origin(model.model_fields[table].annotation) is dict
-    return f"{table}.{inside[0]}" if named and inside else table
-
-
-def steps_of(key: str) -> list[str]:
-    """The parts of a dotted key; items of lists count as parts."""
-    return re.findall(r"[^.\[\]]+", key)
-
-
-@dataclass(frozen=True)
-class Check(Generic[M]):
-    """A question about a file, and the keys on which the answer rests: it is asked where none of these is at fault."""
-
-    faults: Callable[[M], list[Fault]]
-    reads: frozenset[str]
-
-
-def asked(subject: M, found: Sequence[Fault], checks: Iterable[Check[M]], unread: Iterable[str] = ()) -> list[Fault]:
-    """What these checks find where nothing was found so far and all was read."""
-    known = [steps_of(key) for key in (*(fault.key for fault in found), *unread)]
-
-    def sound(key: str) -> bool:
-        steps = steps_of(key)
-        return all(steps[: len(other)] != other[: len(steps)] for other in known)
-
-    return [
-        fault for check in checks if all(map(sound, check.reads)) for fault in check.faults(subject) if sound(fault.key)
-    ]
 
 
 def faults(model: type[BaseModel], document: Document, error: ValidationError) -> list[Fault]:

@@ -43,6 +43,11 @@ class ComponentSection(Section):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         return self
 
+    def domain(self, name: str) -> domain.Component:
+        """As the space knows it."""
+        low, high = domain.exact(self.min), domain.exact(self.max)
+        return domain.Component(name=name, formula=self.formula or name, low=low, high=high, optional=self.optional)
+
 
 class ConstraintSection(Section):
     """[[composition.constraints]]."""
@@ -76,44 +81,10 @@ class CompositionSection(Section):
             raise ValueError("does not divide 1: give 1/n, for example 0.01 or 0.005")
         return value
 
-    def unknown_components(self) -> list[Fault]:
-        """Names, as balance or in a constraint, of what is no component."""
-        told = {"composition.balance": self.balance} if self.balance else {}
-        for i, constraint in enumerate(self.constraints):
-            told |= {f"composition.constraints[{i}].coefficients.{name}": name for name in constraint.coefficients}
-        hint = f"the components are {', '.join(self.components)}"
-        return [
-            Fault(message=f"{name!r} is not a component", key=key, hint=hint, code="LAB-0210")
-            for key, name in told.items()
-            if name not in self.components
-        ]
-
-    def between_steps(self) -> list[Fault]:
-        """Components whose bounds hold no whole number of dispenser steps."""
-        step = domain.exact(self.step)
-        return [
-            Fault(
-                message=f"{name}: no multiple of {self.step:g} between {c.min:g} and {c.max:g}",
-                key=f"composition.components.{name}",
-                code="LAB-0210",
-            )
-            for name, c in self.components.items()
-            if -(-domain.exact(c.min) // step) > domain.exact(c.max) // step
-        ]
-
     def domain(self) -> domain.CompositionSpace:
         """The compositions it allows. Raises SpaceError."""
         return domain.CompositionSpace(
-            components=tuple(
-                domain.Component(
-                    name=name,
-                    formula=c.formula or name,
-                    low=domain.exact(c.min),
-                    high=domain.exact(c.max),
-                    optional=c.optional,
-                )
-                for name, c in self.components.items()
-            ),
+            components=tuple(c.domain(name) for name, c in self.components.items()),
             basis=self.basis,
             step=domain.exact(self.step),
             balance=self.balance,

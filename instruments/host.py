@@ -314,6 +314,7 @@ class Host:
         return found
 
     async def release(self, job_id: str) -> None:
+        self._unread.pop(job_id, None)
         self.journal.release(job_id)
 
     async def list_open(self) -> list[str]:

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.campaign_faults import VARIED, WANTED
+from campaigns.campaign_file import read_campaign
+from campaigns.checks import Check
 from campaigns.demands import against_lab
 from campaigns.likeness import unmatched
 from campaigns.plan import Plan
 from campaigns.sites import site_faults
-from campaigns.spec import VARIED, WANTED, Spec
-from campaigns.toml_file import Check, Fault, shown
+from campaigns.spec import Spec
+from campaigns.toml_file import Fault, shown
 from labctl import registration, wiring
 from materials_db import looking
 from materials_db import records as db
@@ -33,7 +36,7 @@ def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
         Check(partial(prior_faults, lab), VARIED | WANTED | {"optimizer"}),
     )
     ways: Check[Spec] = Check(lambda spec: site_faults(spec, able, lab.file.site_of), VARIED | {"recipe"})
-    return Spec.load(path, further=[[*against_lab(able, lab.file.formulas), *alone], [ways]])
+    return read_campaign(path, further=[[*against_lab(able, lab.file.formulas), *alone], [ways]])
 
 
 def library_faults(spec: Spec) -> list[Fault]:

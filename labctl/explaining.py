@@ -112,10 +112,10 @@ def experiment_of(tx: Transaction, campaign_id: str, sample_id: str) -> db.Exper
 
 def of_table(file: Path, table: Path | None, row: int | None) -> Explained:
     """Why the next proposal after a table of results, or what is to be said of one of its rows (1 is the first)."""
-    from campaigns.spec import Spec
+    from campaigns.campaign_file import read_campaign
     from labctl.suggesting import read_history
 
-    spec, _ = Spec.load(file, for_a_lab=False)
+    spec, _ = read_campaign(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     check(plan.optimizer)
     known, pending, _ = read_history(table, plan) if table is not None else ([], [], ())
@@ -264,8 +264,8 @@ def beside_best(e: Explained) -> str:
     if best is None or objective.goal == "map":
         return ""
     if objective.goal != "target":
-        return f"; the best known then was {best:.4g} {objective.unit} ({whose})"
-    near = f"{best:.4g} {objective.unit} ({whose}), {away(objective, best)}"
+        return f"; the best known then was {best:.4g} {objective.unit} ({whose}, by the model)"
+    near = f"{best:.4g} {objective.unit} ({whose}, by the model), {away(objective, best)}"
     return f", {away(objective, e.predicted.value)}; the nearest known then was {near}"
 
 

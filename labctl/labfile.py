@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from campaigns.checks import Check, asked, sound_part
 from campaigns.policy import FailuresSection
-from campaigns.toml_file import Check, Fault, FileFaults, asked, read, sound_part
+from campaigns.toml_file import Fault, FileFaults, read
 from campaigns.units import CURRENCIES, UnitError, quantity
 from labctl.finding import DATABASE, fault_of
 from materials_db.formula import Formula

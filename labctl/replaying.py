@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.campaign_file import read_campaign
 from campaigns.dataset import read_dataset
 from campaigns.excluded import outside
 from campaigns.layout import Wanted
@@ -17,7 +18,6 @@ from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
 from campaigns.replay import STEPS, Known, Run, first_rows, known_of, replay
 from campaigns.scores import Front, figures, merit, scored_by
-from campaigns.spec import Spec
 from campaigns.tables import shortened
 from campaigns.toml_file import Fault, FileFaults
 from labctl import wiring
@@ -121,7 +121,7 @@ def read_known(table: Path, campaign: Path) -> tuple[Plan, Known]:
     UsageError
         There is nothing to find.
     """
-    spec, _ = Spec.load(campaign, for_a_lab=False, with_list=False)
+    spec, _ = read_campaign(campaign, for_a_lab=False, with_list=False)
     plan = Plan.from_spec(spec)
     wanted = Wanted(composition=plan.space.composition, process=plan.space.process, quantities=spec.measured_units)
     data = read_dataset(table, spec.data.layout(), wanted)

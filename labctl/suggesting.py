@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaigns.campaign_file import read_campaign
 from campaigns.layout import Wanted
 from campaigns.optimizer import Optimizer, Outlook, Proposal
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
-from campaigns.spec import Spec
 from campaigns.told import Told, results_of
 from labctl import wiring
 from labctl.errors import UsageError
@@ -41,7 +41,7 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
         Nothing is left to propose.
     """
     before = time.process_time()
-    spec, _ = Spec.load(file, for_a_lab=False)
+    spec, _ = read_campaign(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     observations, pending, notes = read_history(history, plan) if history else ([], [], ())
     notes = (*spec.notes, *notes)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import async_solipsism
 
 from campaigns.bench import Bench, in_line, segment_id
+from campaigns.campaign_file import read_campaign
 from campaigns.engines.inline import InlineEngine, Record
 from campaigns.loop import workflows
 from campaigns.optimizers.random_search import RandomSearch
@@ -134,7 +135,7 @@ class VirtualLab:
 
 def campaign(name: str = "electrolyte/campaigns/conductivity.toml", **changes: Any) -> Spec:
     """A template's campaign with some keys of its sections changed: ``budget={"experiments": 5}``; lists are replaced."""
-    spec, _ = Spec.load(TEMPLATES / name)
+    spec, _ = read_campaign(TEMPLATES / name)
     data = spec.json()
     for section, values in changes.items():
         data[section] = {**data[section], **values} if isinstance(data[section], dict) else values

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.campaign_file import read_campaign
+from campaigns.checks import asked
 from campaigns.demands import against_lab, extremes
 from campaigns.plan import Plan
 from campaigns.recipe import resolve
 from campaigns.spec import Spec
-from campaigns.toml_file import FileFaults, asked
+from campaigns.toml_file import FileFaults
 from labctl import wiring
 from labctl.errors import report_faults
 from tests.virtual_lab import TEMPLATE
@@ -31,7 +33,7 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str,
     path = Path("c.toml")
     path.write_text(text)
     with pytest.raises(FileFaults) as caught:
-        Spec.load(path, further=[THIS_LAB])
+        read_campaign(path, further=[THIS_LAB])
     found = report_faults(caught.value)
     return "\n".join([f"{found.code}: {found.message}", *found.where])
 
@@ -356,12 +358,12 @@ def test_all_faults_of_a_file_are_told_at_once_whatever_else_is_wrong_with_it(
 def test_a_unit_may_be_spelled_in_another_way_or_be_another_of_its_kind(unit: str, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(GOOD.replace('unit = "mS/cm"', f'unit = "{unit}"'))
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     assert asked(spec, [], THIS_LAB) == []
 
 
 def test_a_campaign_lives_from_its_json() -> None:
-    spec, _ = Spec.load(TEMPLATE / "campaigns" / "conductivity.toml")
+    spec, _ = read_campaign(TEMPLATE / "campaigns" / "conductivity.toml")
     again = Spec.from_json(spec.json())
     assert again == spec
     assert again.space == spec.space
@@ -374,7 +376,7 @@ def test_process_settings_reach_the_recipe_in_their_unit(tmp_path: Path) -> None
         '[process.bath]\ntype = "float"\nmin = "293.15 K"\nmax = "313.15 K"\nstep = "2 K"\nunit = "degC"\n\n[budget]'
     )
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     (bath,) = spec.space.process
     assert (bath.low, bath.high, bath.step) == pytest.approx((20, 40, 2))  # type: ignore[union-attr]
     candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
@@ -396,7 +398,7 @@ def test_a_setting_is_converted_into_the_unit_of_the_instrument(
     path = tmp_path / "c.toml"
     process = f'[process.bath]\ntype = "float"\nmin = "{low}"\nmax = "{high}"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace(old, new))
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     candidate = next(c for c in [spec.space.draw(__import__("random").Random(1))] if c)
     told = resolve(spec, candidate, LAB.capabilities()).steps[1].params[field]
     assert told == pytest.approx(offset + factor * float(candidate.process["bath"]))
@@ -406,7 +408,7 @@ def test_a_setting_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     process = '[process.bath]\ntype = "float"\nmin = "1 h"\nmax = "2 h"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     (fault,) = asked(spec, [], THIS_LAB)
     assert "temperature: h cannot be converted to degC" in fault.message
 
@@ -415,7 +417,7 @@ def test_both_ends_of_a_setting_are_held_against_the_hard_limits(tmp_path: Path)
     path = tmp_path / "c.toml"
     process = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "95 degC"\n\n[budget]'
     path.write_text(GOOD.replace("[budget]", process).replace('"25 degC"', '"$bath"'))
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     (fault,) = asked(spec, [], THIS_LAB)
     assert "temperature = 95 degC is outside the hard limits: at most 80 degC" in fault.message
 
@@ -431,9 +433,9 @@ def pool(tmp_path: Path, csv: str) -> Path:
 
 
 def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
-    spec, _ = Spec.load(pool(tmp_path, "LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,0.3\n0.12,0.3,0.28,0.3\n"))
+    spec, _ = read_campaign(pool(tmp_path, "LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,0.3\n0.12,0.3,0.28,0.3\n"))
     assert len(spec.space.pool or ()) == 2
-    short, _ = Spec.load(pool(tmp_path, "LiPF6,EC,DMC\n0.1,0.3,0.3\n0.12,0.3,0.28\n"))
+    short, _ = read_campaign(pool(tmp_path, "LiPF6,EC,DMC\n0.1,0.3,0.3\n0.12,0.3,0.28\n"))
     assert short.space.pool == spec.space.pool
     assert Plan.from_spec(Spec.from_json(spec.json())).space.pool == spec.space.pool
     assert (spec.space.pool or ())[0].fractions["LiPF6"] == Fraction(1, 10)
@@ -450,7 +452,7 @@ def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
 )
 def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str, reason: str, line: int) -> None:
     with pytest.raises(FileFaults) as caught:
-        Spec.load(pool(tmp_path, csv))
+        read_campaign(pool(tmp_path, csv))
     (fault,) = caught.value.faults
     assert reason in fault.message
     assert fault.line == line
@@ -460,7 +462,7 @@ def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str
 @pytest.mark.parametrize("row", ["0.1,0.3,0.3,0.2", "0.101,0.3,0.3,0.299", "0.3,0.3,0.3,0.1"])
 def test_a_candidate_that_cannot_be_weighed_is_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(FileFaults):
-        Spec.load(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n"))
+        read_campaign(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n"))
 
 
 def written(tmp_path: Path, *changes: tuple[str, str]) -> Spec:
@@ -471,7 +473,7 @@ def written(tmp_path: Path, *changes: tuple[str, str]) -> Spec:
         text = text.replace(old, new)
     path = tmp_path / "c.toml"
     path.write_text(text)
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     again = Spec.from_json(spec.json())
     assert again == spec
     assert Plan.from_spec(again).objective == spec.wanted
@@ -544,7 +546,7 @@ def test_the_examples_in_the_template_are_sound(tmp_path: Path) -> None:
         text = text.replace(old, new)
     path = tmp_path / "c.toml"
     path.write_text(text)
-    spec, _ = Spec.load(path)
+    spec, _ = read_campaign(path)
     assert spec.optimizer.prior_campaigns
     assert spec.optimizer.tray is not None
     assert spec.cost.aware
@@ -598,6 +600,6 @@ def test_a_setting_with_more_steps_than_can_be_counted_is_refused(
 def test_a_fine_step_and_a_long_scale_are_no_burden(tmp_path: Path) -> None:
     text = GOOD.replace("step = 0.01 ", "step = 0.00001 ").replace("# max_present = 4 ", "max_present = 1000000 ")
     (tmp_path / "c.toml").write_text(text + '\n[process.n]\ntype = "integer"\nmin = 0\nmax = 10000000000\n')
-    spec, _ = Spec.load(tmp_path / "c.toml")
+    spec, _ = read_campaign(tmp_path / "c.toml")
     assert spec.space.all() is None
     assert max(c.fractions["LiPF6"] for c in extremes(spec.space)) == Fraction(1, 5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.campaign_file import read_campaign
 from campaigns.plan import Plan
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
@@ -62,7 +63,7 @@ def test_a_proposal_goes_where_the_old_table_says(folder: Path) -> None:
 
 
 def test_units_and_what_was_weighed_are_kept(folder: Path) -> None:
-    plan = Plan.from_spec(Spec.load(folder / "c.toml", for_a_lab=False)[0])
+    plan = Plan.from_spec(read_campaign(folder / "c.toml", for_a_lab=False)[0])
     (earlier,) = plan.earlier
     assert (earlier.name, len(earlier.history), plan.prior) == ("old.csv", 11, ())
     assert earlier.history[3].value == pytest.approx(1.0)
@@ -70,7 +71,7 @@ def test_units_and_what_was_weighed_are_kept(folder: Path) -> None:
 
 
 def test_the_rows_are_those_of_the_launch(folder: Path) -> None:
-    spec, _ = Spec.load(folder / "c.toml", for_a_lab=False)
+    spec, _ = read_campaign(folder / "c.toml", for_a_lab=False)
     (folder / "old.csv").unlink()
     again = Spec.from_json(spec.json())
     assert again == spec

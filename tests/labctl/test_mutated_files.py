@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from campaigns.campaign_file import read_campaign
 from campaigns.demands import against_lab
-from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
 from labctl import wiring
 from labctl.labfile import LabFile
@@ -80,7 +80,7 @@ def judge(path: Path, load: object) -> None:
 
 
 def load_campaign(path: Path) -> None:
-    Spec.load(path, further=[against_lab(CAPABILITIES, FORMULAS)])
+    read_campaign(path, further=[against_lab(CAPABILITIES, FORMULAS)])
 
 
 @pytest.mark.timeout(600)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from campaigns.campaign_file import read_campaign
 from campaigns.candidate import Candidate
 from campaigns.optimizer import LeaveOneOut, Observation, Proposal
 from campaigns.optimizers.random_search import RandomSearch
@@ -284,7 +285,7 @@ def test_the_same_table_in_another_writing_gives_the_same_answer(run: Any, how: 
 
 def observations() -> list[Observation]:
     """What is read from the table of the last command."""
-    plan = Plan.from_spec(Spec.load(Path("c.toml"), for_a_lab=False)[0])
+    plan = Plan.from_spec(read_campaign(Path("c.toml"), for_a_lab=False)[0])
     return read_history(Path("d.csv"), plan)[0]
 
 
@@ -302,13 +303,15 @@ def test_blocks_and_uncertainties_are_read(run: Any) -> None:
 
 def test_a_campaign_file_without_recipe_is_for_proposals_only(tmp_path: Path) -> None:
     with pytest.raises(FileFaults) as caught:
-        Spec.load(write(tmp_path / "c.toml", CAMPAIGN))
+        read_campaign(write(tmp_path / "c.toml", CAMPAIGN))
     said = " ".join(f.message for f in caught.value.faults)
     assert "'recipe' is missing" in said
     assert "'budget' is missing" in said
     assert "filler gives no formula" in said
     assert any("labctl optimizer suggest" in f.hint for f in caught.value.faults)
-    assert Spec.from_json(Spec.load(tmp_path / "c.toml", for_a_lab=False)[0].json()).objective.quantity == "hardness"
+    assert (
+        Spec.from_json(read_campaign(tmp_path / "c.toml", for_a_lab=False)[0].json()).objective.quantity == "hardness"
+    )
 
 
 # -- bad tables ---------------------------------------------------------------------------------
@@ -484,7 +487,7 @@ def test_a_campaign_file_is_written_from_the_columns_of_a_table(run: Any, tmp_pa
         f"S{i};{10 * i};{100 - 10 * i};{200 + i}.5;{'big' if i % 2 else 'small'};{i * (9 - i)}" for i in range(1, 9)
     )
     text = run("optimizer", "columns", "d.csv", table=table).out
-    spec, _ = Spec.load(write(tmp_path / "made.toml", text), for_a_lab=False)
+    spec, _ = read_campaign(write(tmp_path / "made.toml", text), for_a_lab=False)
     assert spec.space.names == ("Fe", "Co", "anneal", "furnace")
     assert (spec.objective.quantity, spec.objective.unit) == ("hardness", "GPa")
     screen = run(*REPLAY[:3], "--campaign", "made.toml", *REPLAY[5:], table=table)
@@ -508,7 +511,7 @@ def test_a_bad_row_makes_no_settings_of_components_and_is_named(run: Any, tmp_pa
     screen = run("optimizer", "columns", "d.csv", table=table)
     assert screen.err == f"note: {said}\n"
     assert f"# {said}\n" in screen.out
-    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    spec, _ = read_campaign(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
     assert spec.space.composition is not None
     assert spec.space.composition.names == ("EC", "DMC", "EMC")
     assert [p.name for p in spec.space.process] == ["T"]
@@ -520,7 +523,7 @@ def test_a_header_of_two_lines_does_not_break_out_of_its_comment(run: Any, tmp_p
     table = "\n".join(['"EC\n(%)",DMC,"EMC\nx = 1",T,"cond\ny"', *SOLVENTS, "10,70,25,22,none"])
     screen = run("optimizer", "columns", "d.csv", table=table)
     assert "sum to 100" in screen.err
-    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    spec, _ = read_campaign(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
     assert spec.space.composition is not None
 
 
@@ -528,7 +531,7 @@ def test_rows_that_sum_to_98_percent_and_to_the_whole_are_one_composition(run: A
     rows = [f"0.{10 + i},0.{50 - i},{0.4 - 0.02 * (i % 3 > 0):g},{i * (40 - i)}" for i in range(1, 31)]
     screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,cond", *rows]))
     assert screen.err == ""
-    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    spec, _ = read_campaign(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
     assert spec.space.names == ("EC", "DMC", "EMC")
     assert spec.data.fractions == "fraction"
 
@@ -537,7 +540,7 @@ def test_a_setting_that_is_mostly_zero_is_no_component(run: Any, tmp_path: Path)
     rows = [f"{row.rsplit(',', 2)[0]},{5 * (i == 7)},{i}" for i, row in enumerate(SOLVENTS)]
     screen = run("optimizer", "columns", "d.csv", table="\n".join(["EC,DMC,EMC,soak,cond", *rows]))
     assert screen.err == ""
-    spec, _ = Spec.load(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
+    spec, _ = read_campaign(write(tmp_path / "made.toml", screen.out), for_a_lab=False)
     assert [p.name for p in spec.space.process] == ["soak"]
 
 
@@ -597,7 +600,7 @@ def test_a_large_list_is_read_as_a_stream(tmp_path: Path) -> None:
         file.writelines(row_of(i) for i in range(size))
     path = write(tmp_path / "c.toml", LISTED)
     tracemalloc.start()
-    spec, _ = Spec.load(path, for_a_lab=False)
+    spec, _ = read_campaign(path, for_a_lab=False)
     pool = spec.space.pool
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

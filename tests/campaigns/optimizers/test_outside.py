@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from campaigns.campaign_faults import optimizer_faults
 from campaigns.candidate import Candidate
 from campaigns.optimizer import Measured, Objective, Optimizer
 from campaigns.optimizers import drawn
@@ -129,8 +130,8 @@ CHEAP = {"quantity": "price", "unit": "", "direction": "minimize"}
 
 @pytest.mark.parametrize("name", list(OUTSIDE))
 def test_what_other_libraries_are_not_asked_is_refused_and_several_objectives_are_not(name: str) -> None:
-    assert campaign(optimizer={"name": name}, objectives=[CHEAP]).optimizer_faults() == []
+    assert optimizer_faults(campaign(optimizer={"name": name}, objectives=[CHEAP])) == []
     asked = campaign(optimizer={"name": name}, objectives=[CHEAP], limits=[WATER], cost={"aware": True})
-    (fault,) = asked.optimizer_faults()
+    (fault,) = optimizer_faults(asked)
     assert fault.message == f"{name!r} knows nothing of limits or cost.aware"
     assert (fault.key, fault.hint) == ("optimizer.name", 'write name = "bayesian"')
