@@ -86,7 +86,7 @@ def test_of_a_target_the_nearest_known_is_named_with_its_distance(table: Path, a
     assert item["best_distance"] < 0.5
     out, _ = labctl("optimizer", "explain", "c.toml", "--history", "d.csv")
     (line,) = [line for line in out.splitlines() if line.startswith("predicted")]
-    assert f"({nearest}), " in line
+    assert f"({nearest}, by the model), " in line
     assert line.count("band" if "band" in aim else "from the target") == 2
 
 
