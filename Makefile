@@ -35,6 +35,8 @@ demo: $(VENV)/.run  ## a self-driving lab finds a battery electrolyte, in accele
 # One thread each: two workers share two cores. Exported, not written before the command, so that no shell stands between.
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
+# Hundreds of tests start labctl: its modules are compiled once, whatever the shell says.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev  ## all tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 

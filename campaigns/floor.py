@@ -160,15 +160,17 @@ class Floor:
             instrument = await self.turns.take(may, experiment_id, **of)
             if instrument is None:
                 return await self._call_off(job_id)
-            fence, ended = await self.transact(self._start, job_id, instrument)
+            on, fence, ended = await self.transact(self._start, job_id, instrument)
             if fence or ended is not None:
                 break
             await self._correct(instrument, experiment_id)
         crashpoint("lease taken")
+        if on != instrument:  # begun there, by a worker that took control from this one
+            self.turns.release([instrument], experiment_id)
         if ended is not None:
             self.turns.release([instrument, *ended["released"]], experiment_id)
             return ended
-        return await self._here_or_there(job_id, instrument, fence)
+        return await self._here_or_there(job_id, on, fence)
 
     async def _here_or_there(self, job_id: str, instrument: str, fence: int) -> Json:
         """The act, if the cable is ours; else who is to be asked."""
@@ -218,14 +220,13 @@ class Floor:
         self.hand_back(job_id, answer)
         return answer
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[int, Json | None]:
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[str, int, Json | None]:
         job = tx.get(db.Job, job_id)
         takes_s = self.acts.capability(instrument, job.capability).expected_s(job.params)
-        _, fence, ended = results.start(
+        return results.start(
             tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s,
             site=self.site_of.get(instrument),
         )  # fmt: skip
-        return fence, ended
 
     def _row(self, tx: Transaction, instrument: str) -> str | None:
         return self.registered.get(instrument) or results.registered(tx, instrument)
@@ -290,15 +291,15 @@ class Floor:
             if instrument is None:
                 return None
             jobs = [member.job_id for member in members()]
-            placed = await self.transact(self._lease_tray, tray, jobs, instrument, key) if jobs else []
-            if placed is not None:
+            started = await self.transact(self._lease_tray, tray, jobs, instrument, key) if jobs else (tray, [])
+            if started is not None:
                 break
             await self._correct(instrument, tray)
         crashpoint("tray leased")
-        if not placed:
+        on, placed = started
+        if on != tray or not placed:
             self.turns.release([instrument], tray)
-            return None
-        return tray, placed
+        return (on, placed) if placed else None
 
     async def _correct(self, instrument: str, holder: str) -> None:
         """The record gave no lease to whose turn it was here: let it say whose it is, or that it is nobody's."""
@@ -311,7 +312,7 @@ class Floor:
 
     def _lease_tray(
         self, tx: Transaction, tray: str, jobs: Sequence[str], instrument: str, key: Key
-    ) -> list[str] | None:
+    ) -> tuple[str, list[str]] | None:
         takes_s = self.acts.capability(instrument, key[1]).expected_s(tx.get(db.Job, jobs[0]).params)
         return tray_results.start_tray(tx, tray, jobs, instrument, self._row(tx, instrument), self.clock.now(), takes_s,
             self.site_of.get(instrument), room=self._room_of(key),

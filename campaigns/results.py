@@ -22,6 +22,7 @@ from materials_db.store import Transaction
 ACTOR = "labctl"
 SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
 FINAL = ("done", "failed", "aborted", "in_doubt")
+BEGUN = ("running", "waiting_human")
 STATE = {
     "done": "done", "again": "failed", "failed": "failed", "held": "in_doubt", "parked": "failed", "aborted": "aborted",
 }  # fmt: skip
@@ -75,27 +76,36 @@ def start(
     at: datetime,
     takes_s: float,
     site: str | None = None,
-) -> tuple[db.Job, int, Json | None]:
-    """Take the lease and mark the job as running; the lease's fence, 0 while it is not to be had (`lease`).
+) -> tuple[str, int, Json | None]:
+    """Take the lease and mark the job as running; where it runs and the lease's fence, 0 while it is not to be had (`lease`).
 
-    An answer instead if the campaign was stopped, or the job has ended.
+    A job that has begun stays where it did, whatever instrument is handed in. An answer instead if the campaign
+    was stopped, or the job has ended.
     """
     job = tx.get(db.Job, job_id)
     if job.state in FINAL:  # written before, by a commit whose answer was lost
-        return job, 0, answer(tx, job)
+        return instrument, 0, answer(tx, job)
+    if job.state in BEGUN:
+        place = begun_on(tx, job)
+        return place.instrument, place.fence, None
     experiment = tx.get(db.Experiment, job.experiment_id)
-    if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop" and job.state in ("planned", "queued"):
-        return job, 0, abort(tx, job, at)
+    if tx.get(db.Campaign, experiment.campaign_id).wanted == "stop":
+        return instrument, 0, abort(tx, job, at)
     taken = lease(tx, instrument, experiment.id, at)
     if taken is None:
-        return job, 0, None
-    if job.state not in ("running", "waiting_human"):
-        tx.move(
-            db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
-            state="running", instrument_id=instrument_id, started_at=at, due_at=at + timedelta(seconds=takes_s),
-        )  # fmt: skip
+        return instrument, 0, None
+    tx.move(
+        db.Job, job.id, at=at, actor=ACTOR, was=["planned", "queued"],
+        state="running", instrument_id=instrument_id, started_at=at, due_at=at + timedelta(seconds=takes_s),
+    )  # fmt: skip
     begin(tx, experiment, site, at)
-    return job, taken.fence, None
+    return instrument, taken.fence, None
+
+
+def begun_on(tx: Transaction, job: db.Job) -> db.Lease:
+    """The lease on which a job has begun: of an earlier process, or of one that took control from this one."""
+    _, step = job_and_step(tx, job.id)
+    return next(has for has in tx.leases() if has.holder == job.experiment_id and has.instrument in step["instruments"])
 
 
 def lease(tx: Transaction, instrument: str, holder: str, at: datetime) -> db.Lease | None:

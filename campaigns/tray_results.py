@@ -30,17 +30,18 @@ def start_tray(
     site: str | None = None,
     *,
     room: int,
-) -> list[str] | None:
-    """Take the lease and mark the jobs as running together; those that are on the tray.
+) -> tuple[str, list[str]] | None:
+    """Take the lease and mark the jobs as running together; the tray, and those that are on it.
 
+    It is another tray where one of them is on that already, by a worker that took control from this one.
     None while the instrument is not to be had (`results.lease`). Harmless to repeat.
     """
-    known = [job.id for job in tx.find(db.Job, tray=tray)]
-    if known:
-        return known  # written before, by a commit whose answer was lost
+    on = next((job.tray for id in job_ids if (job := tx.get(db.Job, id)).tray), tray)
+    if known := [job.id for job in tx.find(db.Job, tray=on)]:
+        return on, known  # or written before, by a commit whose answer was lost
     placed, _ = on_board(tx, job_ids, room)
     if not placed:
-        return []
+        return tray, []
     if lease(tx, instrument, tray, at) is None:
         return None
     for job in placed:
@@ -50,7 +51,7 @@ def start_tray(
             due_at=at + timedelta(seconds=takes_s),
         )  # fmt: skip
         begin(tx, tx.get(db.Experiment, job.experiment_id), site, at)
-    return [job.id for job in placed]
+    return tray, [job.id for job in placed]
 
 
 def may_go(tx: Transaction, job_ids: Sequence[str], room: int, at: datetime) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from campaigns.bench import segment_id
+from campaigns.bench import Bench, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
 from campaigns.toml_file import FileFaults
@@ -490,5 +490,67 @@ def test_a_campaign_of_which_no_site_can_carry_out_anything_rests_and_says_why()
             "no site can carry out what is proposed: step 'equilibrate' can be done at bench-B,"
             " but the steps before it leave the sample at bench-A",
         )
+
+    live(work())
+
+
+def trays_of(lab: VirtualLab, jobs: list[str]) -> list[str | None]:
+    """The tray of each of these jobs."""
+    with lab.store.transaction() as tx:
+        return [tx.get(db.Job, job).tray for job in jobs]
+
+
+async def two_in_control(lab: VirtualLab, **changes: Any) -> tuple[list[str], Bench, Bench]:
+    """Jobs of experiments that nobody has begun; a worker in control, and one that took its place unnoticed."""
+    replaced = await lab.bench()
+    id = lab.launch(campaign(**{"optimizer": {"name": "random", "in_flight": 4}, **changes}))
+    chosen = await replaced.propose(id, [])
+    with lab.store.transaction() as tx:
+        jobs = [experiment["jobs"][0] for experiment in replaced.plan(tx, id, chosen["proposals"])]
+    return jobs, replaced, await lab.bench()
+
+
+def test_what_another_worker_began_meanwhile_is_not_begun_again_at_another_site_by_one_that_was_replaced() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        (job,), replaced, in_control = await two_in_control(lab, budget={"experiments": 1})
+        turns = replaced.floor.turns
+        turns.held |= {"doser-1": "E-00008", "doser-2": "E-00009"}  # what it last knew
+        waiting = asyncio.ensure_future(replaced.perform(job))
+        await lab.clock.sleep(1)
+        begun = asyncio.ensure_future(in_control.perform(job))
+        await lab.clock.sleep(30)
+        turns.release(["doser-2"], "E-00009")
+        answers = await asyncio.gather(begun, waiting)
+        assert [answer["verdict"] for answer in answers] == ["done", "done"]
+        assert lab.sim.world.memory.acts_on() == {"S-00001": {job: 1}}
+        assert "doser-2" not in turns.held
+
+    live(work())
+
+
+def test_what_is_on_another_workers_tray_goes_on_no_second_one_of_a_worker_that_was_replaced() -> None:
+    async def work() -> None:
+        lab = two_sites()
+        for name in ("bench-1", "bench-2"):
+            with_bench(lab, "simulated", name)
+            lab.site_of[name] = "bench-B" if name.endswith("2") else "bench-A"
+        first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
+        steps = {"steps": [by_hand, first, *rest]}
+        jobs, replaced, in_control = await two_in_control(lab, budget={"experiments": 4}, recipe=steps)
+        turns = replaced.floor.turns
+        turns.held |= {"bench-1": "Y-00008", "bench-2": "Y-00009"}
+        waiting = asyncio.gather(*(replaced.perform(job) for job in jobs))
+        await lab.clock.sleep(1)
+        begun = asyncio.gather(*(in_control.perform(job) for job in jobs[:3]))
+        while not trays_of(lab, jobs[:3])[0]:
+            await lab.clock.sleep(10)
+        turns.release(["bench-2"], "Y-00009")
+        answers = [*await begun, *await waiting]
+        assert [answer["verdict"] for answer in answers] == ["done"] * 7
+        with lab.store.transaction() as tx:
+            polished = Counter(sample for task in tx.find(db.Task) for sample in task.samples)
+        assert set(polished.values()) == {1}
+        assert len(set(trays_of(lab, jobs[:3]))) == 1 != len(set(trays_of(lab, jobs)))
 
     live(work())

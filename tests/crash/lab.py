@@ -316,8 +316,8 @@ def on_two_hosts(text: str, far: str) -> str:
 NEEDED = [
     "alembic.command", "bayes_opt", "campaigns.bench", "campaigns.engines.durable", "campaigns.loop", "campaigns.optimizers.bayesian",
     "campaigns.optimizers.random_search", "dbos", "instruments.registry", "labctl.app", "labctl.campaigning", "labctl.commands.campaign",
-    "labctl.commands.worker", "labctl.live", "labctl.session", "labctl.worker", "materials_db.sql.store", "pint", "psycopg", "pymodbus.client",
-    "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process",
+    "labctl.commands.worker", "labctl.live", "labctl.session", "labctl.worker", "materials_db.sql.store", "psycopg", "pymodbus.client",
+    "scipy.optimize", "scipy.stats.qmc", "sklearn.gaussian_process", "tests.crash.shared",
 ]  # fmt: skip
 
 
