@@ -38,6 +38,10 @@ from instruments.guard import Guard
 from instruments.journal import Entry, Journal
 
 BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
+EASE, LATE = (
+    1.3,
+    1 / 30,
+)  #: the pause is so much longer each time a job is late; its longest then, in parts of the longest
 READY = {Mode.READY}
 WITH_RESULT = {JobState.DONE, JobState.ABORTED}  #: of the latter, what it had given
 SALVAGE_S = 20.0  #: seconds that a device has to hand over what a run had given when it was broken off
@@ -51,7 +55,8 @@ class Host:
     Parameters
     ----------
     poll_s
-        Shortest and longest pause between two looks at a running job, lab seconds.
+        Shortest and longest pause between two looks at a running job, lab seconds. One that is late, or cannot say
+        when it ends, is looked at less and less often, down to every `LATE` of the longest.
     patience_s
         Wall seconds for which `perform` keeps trying to reach a silent device.
     """
@@ -74,7 +79,7 @@ class Host:
         self.journal = journal
         self.clock = clock
         self.simulated = simulated
-        self.poll_s = poll_s
+        self.poll_s, self.latest_s = poll_s, max(poll_s[0], poll_s[1] * LATE)
         self.patience_s = patience_s
         self.held_by: str | None = None
         self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
@@ -347,11 +352,14 @@ class Host:
         number of times for one job, also after a crash.
         """
         status, silent_since, tries = await self.submit(request, fence), None, 0
+        late_s = shortest_s = self.poll_s[0]
         while not status.state.final:
             trouble = status.fault is not None or status.state is not JobState.RUNNING
             if not trouble:
                 silent_since, tries = None, 0
-                await self.clock.sleep(self._pause(status))
+                left_s = (status.eta - self.clock.now()).total_seconds() if status.eta else 0.0
+                late_s = shortest_s if left_s > 0 else min(late_s * EASE, self.latest_s)
+                await self.clock.sleep(min(max(left_s, late_s), self.poll_s[1]))
                 status = await self.status(request.job_id)
                 continue
             silent_since = silent_since if silent_since is not None else self.clock.monotonic()
@@ -365,12 +373,6 @@ class Host:
                 else await self.status(request.job_id)
             )
         return status, self.journal.result(request.job_id) if status.state in WITH_RESULT else None
-
-    def _pause(self, status: JobStatus) -> float:
-        """Lab seconds until it is worth looking again."""
-        left = (status.eta - self.clock.now()).total_seconds() if status.eta else 0.0
-        shortest, longest = self.poll_s
-        return min(max(left, shortest), longest)
 
 
 def refused(request: JobRequest, fault: Fault, message: str) -> JobStatus:

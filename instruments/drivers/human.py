@@ -10,7 +10,6 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from instruments.clock import Clock
@@ -139,24 +138,26 @@ class Human:
 
     async def poll(self, run_id: str) -> Run:
         """Whether there is an answer; a run is called by its job."""
-        if self.simulated_person:
-            await self._pretend(run_id)
+        left_s = await self._pretend(run_id) if self.simulated_person else 0.0
         answer = await self.board.answer(run_id)
         if answer is None and await self.board.withdrawn(run_id):
             return Run(run_id=run_id, state=RunState.ABORTED, message="the question was taken down")
         if answer is None:
-            return Run(run_id=run_id, state=RunState.WAITING_HUMAN, message=WAITS)
+            return Run(run_id=run_id, state=RunState.WAITING_HUMAN, message=WAITS, remaining_s=left_s)
         words = f"{answer.by}: {answer.note}" if answer.note else f"by {answer.by}"
         if answer.done:
             return Run(run_id=run_id, state=RunState.DONE, message=words)
         return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.SAMPLE_LOST, message=words)
 
-    async def _pretend(self, job_id: str) -> None:
-        """The simulated technician has done it, if its time is over."""
-        asked = await self.board.asked_at(job_id)
-        takes = MEDIAN_S * math.exp(random.Random(f"{self.name}/{job_id}").gauss(0.0, SPREAD))
-        if asked is not None and self.clock.now() >= asked + timedelta(seconds=takes):
+    async def _pretend(self, job_id: str) -> float:
+        """The simulated technician has done it, if its time is over; else the lab seconds left."""
+        if (asked := await self.board.asked_at(job_id)) is None:
+            return 0.0
+        takes_s = MEDIAN_S * math.exp(random.Random(f"{self.name}/{job_id}").gauss(0.0, SPREAD))
+        left_s = takes_s - (self.clock.now() - asked).total_seconds()
+        if left_s <= 0:
             await self.board.reply(job_id, Answer(by="simulated technician", at=self.clock.now(), done=True))
+        return left_s
 
     async def fetch(self, request: JobRequest, params: Params, run_id: str) -> JobResult:
         """What the person typed in, for each sample; and which were lost."""

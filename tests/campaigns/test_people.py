@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -73,6 +74,35 @@ async def started(
         segment = segment_id(tx, id)
     await engine.submit("campaign", segment, id, [])
     return bench, engine, id
+
+
+def test_a_board_without_an_answer_is_looked_at_less_and_less_often() -> None:
+    async def work() -> None:
+        lab = virtual_lab()
+        with_bench(lab)
+        asked = lab.hosts["bench-1"]
+        asked.poll_s, asked.latest_s = (1.0, 3000.0), 100.0
+        looks: list[float] = []
+        driver, poll = asked.driver, asked.driver.poll
+
+        async def counted(run_id: str) -> Any:
+            looks.append(lab.clock.elapsed())
+            return await poll(run_id)
+
+        driver.poll = counted  # type: ignore[method-assign]
+        by_hand = steps_with({"name": "polish", "capability": "polish"})
+        _, engine, _ = await started(lab, budget={"experiments": 1}, recipe={"steps": by_hand})
+        while len(looks) < 60:
+            await lab.clock.sleep(LOOK_S)
+        pauses = [b - a for a, b in pairwise(looks)]
+        assert pauses[1] < 3
+        assert pauses[-1] == pytest.approx(100)
+        say(lab, open_tasks(lab)[0])
+        while await engine.under_way(""):
+            await lab.clock.sleep(LOOK_S)
+        await engine.close()
+
+    live(work())
 
 
 def open_tasks(lab: VirtualLab) -> list[db.Task]:
