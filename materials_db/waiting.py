@@ -208,8 +208,10 @@ def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> st
         return floor.silent.get(row["message"], str(row["message"]))
     if row["state"] == "planned":
         return "held until a person answers: labctl task list" if held else "waiting for the step before"
+    if row["state"] == "waiting_human":
+        return "a person has answered; it goes on as soon as its host looks"
     if row["state"] != "queued":
-        return f"until about {clock_time(row['due_at'])}" if row["due_at"] and row["state"] == "running" else ""
+        return f"until about {clock_time(row['due_at'])}" if row["due_at"] else ""
     if row["campaign"] in floor.wanted:
         return f"campaign: {floor.wanted[row['campaign']]} wanted"
     if not able:

@@ -372,6 +372,8 @@ def test_the_queue_says_of_an_unbegun_experiment_what_it_waits_for_where_it_may_
         "plan": json.dumps({"steps": steps}),
     }
     assert waiting.with_reason(dict(row), floor)["reason"] == "d-2 busy with E-2"
+    answered = {**row, "state": "waiting_human", "instrument": "d-1", "due_at": None}
+    assert waiting.with_reason(answered, floor)["reason"].startswith("a person has answered")
     assert waiting.with_reason({**row, "site": "C"}, floor)["reason"] == "no instrument at C can do this"
 
 
