@@ -231,14 +231,17 @@ class Worker:
                 await self._begin(engine, bench, id)
 
     async def _begin(self, engine: Engine, bench: Bench, id: str) -> None:
-        """Start the campaign's workflow, or end the campaign if its workflow broke down in this process."""
+        """Start the campaign's workflow, or end the campaign if its workflow broke down in this process.
+
+        Asked once more, whether we are in control: the record may have been waited for, and another have begun it.
+        """
         known = self._begun.get(id)
         ended = await engine.ended(known) if known else None
         if ended is not None and ended.error is not None:
             await bench.transact(fail, id, ended.error, bench.clock.now())
             return
         found = await bench.transact(next_segment, id)
-        if found is None:
+        if found is None or not await asyncio.to_thread(self._control.keep):
             return
         segment, flying = found
         crashpoint.crashpoint("segment numbered")

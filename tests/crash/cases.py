@@ -293,6 +293,8 @@ def a_setting(rng: random.Random, means: Means) -> Setting:
         in_flight = rng.choice((2, 4, 8))
         others = rng.choice((0, 0, 4))
         size = {"experiments": rng.randint(4, 10), "in_flight": in_flight, "others": others}
+        if means.server and not others and rng.random() < 0.4:
+            return Setting(kind=kind, speed=2e5, far="cables", **size, **common)  # type: ignore[arg-type]
         return Setting(kind=kind, speed=4e5, **size, **common)  # type: ignore[arg-type]
     if means.server and rng.random() < 0.4:
         far = rng.choice(("cables", "site"))

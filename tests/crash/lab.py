@@ -24,7 +24,8 @@ from tests.crash.cable import Cable
 from tests.crash.people import set_right
 
 MAIN, FAR = "main", "far"  #: hosts
-FAR_CABLES = ("thermostat-1", "analyser-1")  #: instruments of host far, where the lab is one site
+#: Instruments of host far, where the lab is one site; of two equivalent furnaces one.
+FAR_CABLES = ("thermostat-1", "analyser-1", "furnace-2", "hardness-1")
 FAR_SITE = """
 [instruments.doser-2]
 host = "far"
