@@ -267,7 +267,8 @@ class Bench:
 
     def close(self, tx: Transaction, campaign_id: str, state: str, reason: str) -> Json:
         """The campaign rests: done, stopped or paused."""
-        if state == "paused" and tx.get(db.Campaign, campaign_id).wanted == "run" and reason == PAUSED:
+        wanted = tx.get(db.Campaign, campaign_id).wanted
+        if (state == "stopped" and wanted != "stop") or (reason == PAUSED and wanted != "pause"):
             return "running"  # somebody changed their mind: the worker begins a fresh workflow
         if state == "stopped":
             tasks.give_up_held(tx, campaign_id, self.clock.now())

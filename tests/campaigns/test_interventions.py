@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from campaigns import shelf, tasks
-from campaigns.bench import Bench, answered, in_flight, segment_id
+from campaigns.bench import PAUSED, Bench, answered, in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.history import History
 from campaigns.loop import workflows
@@ -693,3 +693,19 @@ def test_a_campaign_plans_what_is_left_where_another_was_quicker() -> None:
         assert planned == [2, 1]
 
     at_work(story)
+
+
+@pytest.mark.parametrize(("state", "reason"), [("stopped", "stopped by request"), ("paused", PAUSED)])
+@pytest.mark.parametrize("wanted", ["run", "pause", "stop"])
+def test_a_wish_that_changes_while_a_campaign_comes_to_rest_is_heeded(state: str, reason: str, wanted: str) -> None:
+    async def work() -> None:
+        lab = VirtualLab()
+        bench, id, at = await lab.bench(), lab.launch(campaign()), lab.clock.now()
+        with lab.store.transaction() as tx:
+            tx.move(db.Campaign, id, at=at, actor="Ada", wanted=wanted)
+            as_wished = {"stopped": "stop", "paused": "pause"}[state] == wanted
+            assert bench.close(tx, id, state, reason) == (state if as_wished else "running")
+            assert tx.get(db.Campaign, id).state == (state if as_wished else "running")
+        lab.close()
+
+    live(work())
