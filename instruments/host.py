@@ -38,10 +38,8 @@ from instruments.guard import Guard
 from instruments.journal import Entry, Journal
 
 BACK_OFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)  #: wall seconds between tries to reach a silent device
-EASE, LATE = (
-    1.3,
-    1 / 30,
-)  #: the pause is so much longer each time a job is late; its longest then, in parts of the longest
+EASE = 1.3  #: how much longer each pause is than the one before, while a job is late or cannot say when it ends
+LATE = 1 / 30  #: the longest of these pauses, in parts of the longest of all
 READY = {Mode.READY}
 WITH_RESULT = {JobState.DONE, JobState.ABORTED}  #: of the latter, what it had given
 SALVAGE_S = 20.0  #: seconds that a device has to hand over what a run had given when it was broken off
