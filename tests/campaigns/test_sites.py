@@ -265,15 +265,20 @@ def test_a_site_that_breaks_down_while_experiments_wait_for_its_first_instrument
     live(work())
 
 
+def polished_first(lab: VirtualLab) -> tuple[VirtualLab, list[dict[str, Any]]]:
+    """The lab with a bench at each site, and a recipe that begins with a step there, on trays."""
+    for name in ("bench-1", "bench-2"):
+        with_bench(lab, "simulated", name)
+        lab.site_of[name] = "bench-B" if name.endswith("2") else "bench-A"
+    first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
+    return lab, [by_hand, first, *rest]
+
+
 def test_a_tray_begins_where_nothing_that_its_samples_will_need_is_on_hold() -> None:
     async def work() -> None:
-        lab = two_sites()
-        for name in ("bench-1", "bench-2"):
-            with_bench(lab, "simulated", name)
-            lab.site_of[name] = "bench-B" if name.endswith("2") else "bench-A"
+        lab, steps = polished_first(two_sites())
         hold(lab, "analyser-1")
-        first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
-        await run(lab, budget={"experiments": 8}, recipe={"steps": [by_hand, first, *rest]})
+        await run(lab, budget={"experiments": 8}, recipe={"steps": steps})
         assert sites_of_all(lab) == {"bench-B"}
 
     live(work())
@@ -533,13 +538,8 @@ def test_what_another_worker_began_meanwhile_is_not_begun_again_at_another_site_
 
 def test_what_is_on_another_workers_tray_goes_on_no_second_one_of_a_worker_that_was_replaced() -> None:
     async def work() -> None:
-        lab = two_sites()
-        for name in ("bench-1", "bench-2"):
-            with_bench(lab, "simulated", name)
-            lab.site_of[name] = "bench-B" if name.endswith("2") else "bench-A"
-        first, by_hand, *rest = steps_with({"name": "polish", "capability": "polish"})
-        steps = {"steps": [by_hand, first, *rest]}
-        jobs, replaced, in_control = await two_in_control(lab, budget={"experiments": 4}, recipe=steps)
+        lab, steps = polished_first(two_sites())
+        jobs, replaced, in_control = await two_in_control(lab, budget={"experiments": 4}, recipe={"steps": steps})
         turns = replaced.floor.turns
         turns.held |= {"bench-1": "Y-00008", "bench-2": "Y-00009"}
         waiting = asyncio.gather(*(replaced.perform(job) for job in jobs))
