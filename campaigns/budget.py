@@ -37,6 +37,13 @@ class Cost:
     money: float = 0.0
     stock_mg: Mapping[str, float] = field(default_factory=dict)
     instrument_s: Mapping[str, float] = field(default_factory=dict)  #: where limited; nothing where mates have paid
+    price_per_mg: Mapping[str, float] = field(default_factory=dict)  #: at which the feedstock was reckoned
+
+
+def weighed_money(cost: Cost, drawn_mg: Mapping[str, float]) -> float:
+    """What an experiment has cost once it is known what was really taken out of the bottles."""
+    more = (cost.price_per_mg[name] * (drawn_mg.get(name, 0.0) - mg) for name, mg in cost.stock_mg.items())
+    return cost.money + (sum(more) if cost.price_per_mg else 0.0)
 
 
 def exhausted(limits: Limits, used: Used) -> str | None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import intern  # names that every row of a long history would hold anew
 from typing import Any
 
-from campaigns.budget import Cost, Limits, Used, add, summed, target_reached
+from campaigns.budget import Cost, Limits, Used, summed, target_reached, weighed_money
 from campaigns.candidate import NOTHING, Candidate
 from campaigns.experiment import failed_for_the_candidate
 from campaigns.instrument_time import used_s
@@ -53,7 +53,7 @@ class History:
     machine_failures: int = 0  #: experiments lost to machines since one went well, or since the campaign was resumed
     begun: bool = False  #: whether it was read before: what was lost by then has been looked at
     used: Used = field(default_factory=Used)
-    limits: Limits = field(default_factory=Limits)  #: those of stock and of instrument time
+    limits: Limits = field(default_factory=Limits)  #: those of money, of stock and of instrument time
     spent: Used = field(default_factory=Used)  #: what experiments that have ended took of these
     seen: int = 0  #: highest experiment number read
     since: datetime | None = None  #: when the first experiment was planned
@@ -65,7 +65,7 @@ class History:
     def of(cls, campaign_id: str, plan: Plan, until: datetime | None = None) -> History:
         """Of a campaign, before anything is read."""
         known = Observations(plan.space, plan.objective)
-        limits = Limits(stock_mg=plan.limits.stock_mg, instrument_s=plan.limits.instrument_s)
+        limits = replace(plan.limits, experiments=None, time_s=None)
         return cls(campaign_id, known, until=until, limits=limits)
 
     def refresh(self, tx: Transaction) -> None:
@@ -77,7 +77,7 @@ class History:
                 self._ended(tx, experiment)
         open_ = tx.find(db.Experiment, id=list(self.open)) if self.open and self.limits != Limits() else []
         settled = self._with(tx, self.spent, open_)
-        self.used = replace(self.used, stock_mg=settled.stock_mg, instrument_s=settled.instrument_s)
+        self.used = replace(settled, experiments=self.seen)
         if not self.begun:
             self.begun, self.machine_failures = True, 0
 
@@ -96,7 +96,6 @@ class History:
         self.open[experiment.id] = experiment.number
         self.candidates[experiment.id] = candidate_of(record)
         self.gains.append(experiment.plan.get("gain"))
-        self.used = add(self.used, cost_of(experiment.plan))
         self.seen = experiment.number
         self.since = self.since or experiment.planned_at
 
@@ -117,6 +116,9 @@ class History:
 
     def _with(self, tx: Transaction, used: Used, experiments: Sequence[db.Experiment]) -> Used:
         """What was used, and beside it what these experiments took and are promised of all that is limited."""
+        if self.limits.money is not None:
+            costs = (weighed_money(cost_of(e.plan), drawn_mg(tx, [e])) for e in experiments)
+            used = replace(used, money=used.money + sum(costs))
         if self.limits.stock_mg:
             used = replace(used, stock_mg=summed(used.stock_mg, drawn_mg(tx, experiments)))
         if self.limits.instrument_s:
@@ -157,11 +159,12 @@ def fault_of(tx: Transaction, experiment_id: str) -> str | None:
     return failed[0].fault if failed else None
 
 
-def cost_of(plan: dict[str, object]) -> Cost:
-    """What an experiment was expected to take when it was planned, of what is not settled later."""
+def cost_of(plan: Mapping[str, Any]) -> Cost:
+    """What an experiment was expected to take when it was planned."""
     cost = plan.get("cost") or {}
-    assert isinstance(cost, dict)
-    return Cost(money=float(cost.get("money", 0.0)))
+    return Cost(
+        money=cost.get("money", 0.0), stock_mg=cost.get("stock_mg", {}), price_per_mg=cost.get("price_per_mg", {})
+    )
 
 
 def observe(

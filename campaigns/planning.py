@@ -169,9 +169,10 @@ def tray_room(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]]) 
 def cost_of(recipe: Recipe, price_per_mg: Mapping[str, float], beside: Prices, candidate: Candidate) -> budget.Cost:
     """Feedstock that the recipe asks for and what it is worth, and what the experiment costs beside it."""
     masses = recipe.masses_mg
-    feedstock = sum(mg * price_per_mg.get(name, 0.0) for name, mg in masses.items())
+    prices = {name: price_per_mg.get(name, 0.0) for name in masses}
+    feedstock = sum(mg * prices[name] for name, mg in masses.items())
     settings = sum(price * float(candidate.process[name]) for name, price in beside.settings.items())
-    return budget.Cost(money=feedstock + beside.fixed + settings, stock_mg=masses)
+    return budget.Cost(money=feedstock + beside.fixed + settings, stock_mg=masses, price_per_mg=prices)
 
 
 def limited_acts(recipe: Recipe, capabilities: Mapping[str, Sequence[Capability]], plan: Plan) -> instrument_time.Acts:
@@ -212,7 +213,7 @@ def proposal_json(
         "acts": acts or {},
         "history_sha256": history_sha256,
         "steps": [step.json() for step in recipe.steps],
-        "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg)},
+        "cost": {"money": cost.money, "stock_mg": dict(cost.stock_mg), "price_per_mg": dict(cost.price_per_mg)},
     }
 
 

@@ -283,7 +283,13 @@ def respond(
     write(tx, task, answer)
     if task.question == "parked":
         return unpark(tx, task, answer)
-    return "the campaign goes on" if answer.done else f"{', '.join(task.samples)} is given up"
+    kept = [sample for sample in task.samples if answer.done and sample not in answer.lost]
+    given_up = [sample for sample in task.samples if sample not in kept]
+    return "; ".join(
+        f"{', '.join(them)} {words[len(them) > 1]}"
+        for them, words in ((kept, ("goes on", "go on")), (given_up, ("is given up", "are given up")))
+        if them
+    )
 
 
 def check_open(task: db.Task) -> None:

@@ -15,6 +15,7 @@ from campaigns.budget import (
     near_enough,
     nothing_to_gain,
     target_reached,
+    weighed_money,
 )
 from campaigns.candidate import Candidate
 from campaigns.optimizer import Measured, Objective, Observation, OutcomeLimit, Outlook
@@ -43,6 +44,13 @@ def test_the_last_gram_is_not_promised_twice() -> None:
     assert affordable(limits, used, cost) is None
     used = add(used, cost)
     assert affordable(limits, used, cost) == "stock of LiPF6: 0.4 g left, the next experiment takes 0.6 g"
+
+
+def test_money_that_was_not_weighed_in_comes_back() -> None:
+    cost = Cost(money=7.0, stock_mg={"LiPF6": 100.0, "EC": 50.0}, price_per_mg={"LiPF6": 0.02, "EC": 0.0})
+    assert weighed_money(cost, {"LiPF6": 110.0, "EC": 50.0}) == pytest.approx(7.2)
+    assert weighed_money(cost, {}) == pytest.approx(5.0)  # nothing was dosed: what it costs beside stays
+    assert weighed_money(Cost(money=7.0, stock_mg={"LiPF6": 100.0}), {}) == 7.0  # planned before prices were kept
 
 
 def test_money_that_is_promised_is_not_promised_again() -> None:

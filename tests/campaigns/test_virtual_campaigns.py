@@ -127,6 +127,18 @@ def test_money_runs_out_before_the_next_vial() -> None:
     assert 1 <= len(experiments(lab, id)) < 30
 
 
+def test_money_is_settled_by_what_was_weighed_in() -> None:
+    lab, id = carried_out(budget={"experiments": 30, "money": 10.0})
+    with lab.store.transaction() as tx:
+        history = History.of(id, Plan.of(tx.get(db.Campaign, id)))
+        history.refresh(tx)
+        price = {lot.id: lot.price_per_g / 1000 for lot in tx.find(db.Lot) if lot.price_per_g is not None}
+        weighed = sum(i.weighed_mg * price.get(i.lot_id, 0.0) for i in tx.find(db.Ingredient))
+        planned = sum(e.plan["cost"]["money"] for e in experiments(lab, id))
+    assert history.used.money == pytest.approx(weighed, rel=1e-9)
+    assert history.used.money != pytest.approx(planned, rel=1e-9)
+
+
 def test_a_lab_whose_doser_is_broken_pauses_itself_and_says_so() -> None:
     async def work() -> tuple[VirtualLab, str]:
         lab = VirtualLab()

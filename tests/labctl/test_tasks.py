@@ -99,8 +99,9 @@ def test_at_a_terminal_the_sample_is_asked_for(asked: Path) -> None:
     wrong = typed("S-00002\n", "task", "done", "1", *READ)
     assert "scan or type the sample: " in wrong
     assert "T-00001 is about S-00001, not S-00002: check the label; nothing was written" in wrong
-    assert "T-00001 is answered; the campaign goes on" in typed("s-1\n", "task", "done", "1", *READ)
-    assert "T-00003 is answered" in typed("S-00003\nS-00001\n", "task", "done", "3")
+    assert "T-00001 is answered; S-00001 goes on" in typed("s-1\n", "task", "done", "1", *READ)
+    one_lost = typed("S-00003\nS-00001\n", "task", "done", "3", "--lost", "S-1=gone")
+    assert "T-00003 is answered; S-00003 goes on; S-00001 is given up" in one_lost
     assert "needs the label" in typed("\n", "task", "done", "2", "--happened")
     assert labctl("task", "list", "-o", "name")[0].split() == ["T-00002"]
 
