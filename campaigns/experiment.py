@@ -19,7 +19,7 @@ MASS = "mass."  #: readings of what was weighed in, one per feedstock
 Verdict = Literal["done", "again", "failed", "held", "parked", "aborted"]
 
 
-def judge(job: Job, status: JobStatus, *, physical: bool, policy: Policy) -> Verdict:
+def judge(status: JobStatus, *, tries: int, physical: bool, policy: Policy) -> Verdict:
     """What follows from how a job ended.
 
     ``again`` only where a repeat is safe: the act is proven never to have begun, or it
@@ -28,12 +28,14 @@ def judge(job: Job, status: JobStatus, *, physical: bool, policy: Policy) -> Ver
     """
     if status.state in SETTLED:
         return SETTLED[status.state]
+    if status.state is AtInstrument.NOT_STARTED and status.fault is None:
+        return "again"  # kept back by a hold, or the worker died before it began: nothing failed
     action = policy.action(status.fault)
     if action in ("park", "ask"):
         return "parked"
     untouched = status.state in (AtInstrument.NOT_STARTED, AtInstrument.REJECTED)
     safe = untouched or not physical
-    return "again" if safe and action in ("retry", "other") and job.attempt < policy.attempts else "failed"
+    return "again" if safe and action in ("retry", "other") and tries < policy.attempts else "failed"
 
 
 SETTLED: dict[AtInstrument, Verdict] = {

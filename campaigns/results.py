@@ -202,7 +202,7 @@ def finish(
     if job.state in FINAL:
         return answer(tx, job)
     policy = policy_of(tx, job, lab_failures)
-    verdict = rules.judge(job, status, physical=physical, policy=policy)
+    verdict = rules.judge(status, tries=tries(tx, job), physical=physical, policy=policy)
     raw_ids = store_result(tx, job, result, instrument_id, at) if result is not None else []
     tx.move(
         db.Job, job.id, at=at, actor=ACTOR, was=["running", "waiting_human"],
@@ -288,6 +288,12 @@ def end_experiment(tx: Transaction, id: str, state: str, outcome: str, at: datet
         db.Experiment, id, at=at, actor=ACTOR, was=["planned", "running", "held"], state=state, outcome=outcome,
         ended_at=None if state == "held" else at,
     )  # fmt: skip
+
+
+def tries(tx: Transaction, job: db.Job) -> int:
+    """How often this step was tried, this time included; a try that never began though nothing failed is none."""
+    earlier = tx.find(db.Job, experiment_id=job.experiment_id, step=job.step, state="failed") if job.attempt > 1 else []
+    return job.attempt - sum(before.fault is None and before.device_run_id is None for before in earlier)
 
 
 def next_attempt_id(job: db.Job) -> str:
