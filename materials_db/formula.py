@@ -8,6 +8,7 @@ composition. Anything that is not plainly a formula is refused here, with a reas
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 DOTTED_ADDUCT = re.compile(r"\.[0-9]*(?:H2O|NH3|\(H2O\)|\(NH3\))(?=$|[)\]}])")
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
+SPELLINGS = 1000  #: at most so many are looked at for a hint
 LONGEST = 200  #: characters; longer is not a formula but an accident
 
 
@@ -226,17 +228,23 @@ def _unknown(symbol: str, part: str, at: int) -> str:
 
 
 def _spelling(part: str) -> str:
-    """The same letters with the usual capitals, if that makes a formula: FE2O3 -> Fe2O3."""
-    for pattern in (r"[A-Za-z]{2}", r"[A-Za-z]"):
+    """The same letters with other capitals, where that makes a formula: FE2O3 -> Fe2O3; caco3 -> CaCo3, CAcO3 or CaCO3."""
+    pieces = re.split("([A-Za-z]+)", part)
+    ways = [_splits(piece.lower()) if piece.isalpha() else (piece,) for piece in pieces]
+    found = {"".join(way) for way in itertools.islice(itertools.product(*ways), SPELLINGS)} - {part}
+    near = sorted(found, key=lambda guess: (sum(map(str.isupper, guess)), guess))[:3]
+    several = ", ".join(near[:-1]) + " or " if near[1:] else ""
+    return f"; did you mean {several}{near[-1]}?" if near else ""
 
-        def capital(match: re.Match[str]) -> str:
-            word = match.group().capitalize()
-            return word if word in KNOWN else match.group().upper()
 
-        guess = re.sub(pattern, capital, part)
-        if guess != part and all(s in KNOWN for s in re.findall(r"[A-Z][a-z]*", guess)):
-            return f"; did you mean {guess}?"
-    return ""
+@lru_cache(maxsize=256)
+def _splits(letters: str) -> tuple[str, ...]:
+    """Ways to read lower-case letters as symbols of elements."""
+    if not letters:
+        return ("",)
+    heads = (letters[:n].capitalize() for n in (2, 1) if n <= len(letters))
+    found = (head + rest for head in heads if head in KNOWN for rest in _splits(letters[len(head) :]))
+    return tuple(itertools.islice(found, SPELLINGS))
 
 
 def _amount(symbol: str, amount: Any) -> Fraction:
