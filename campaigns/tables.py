@@ -282,6 +282,7 @@ class Cells:
             if not optional:
                 self.faults.append(self._fault(i, "the cell is empty"))
             return math.nan
+        cell = cell.replace("\N{MINUS SIGN}", "-")  # as publishers set it
         if self.comma and NUMBER_WITH_COMMA.fullmatch(cell):
             cell = cell.replace(",", ".")
         try:

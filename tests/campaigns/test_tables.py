@@ -143,6 +143,12 @@ def test_rows_that_are_written_as_amounts_are_normalised(tmp_path: Path) -> None
     assert data.shares.tolist() == [[0.25, 0.25, 0.5], [1.0, 0.0, 0.0]]
 
 
+def test_a_minus_is_read_as_publishers_set_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Fe;Co;Ni;cond\n1;0;0;\N{MINUS SIGN}0,5\n0;1;0;2\n", encoding="utf-8")
+    assert read_dataset(path, Layout(), MEASURED).values["cond"].tolist() == [-0.5, 2.0]
+
+
 MEASURED = Wanted(composition=MIX, process=(), quantities={"cond": "mS/cm"})
 
 
