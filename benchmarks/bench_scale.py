@@ -12,7 +12,7 @@ a core the worker uses over 60 s, from half a minute after the last began to wai
 (workflows that begin, a checkpoint of the file) is over by then.
 fleet: 4 dosers, 4 thermostats, 4 analysers; 4 campaigns at once, random search, 8 in flight each. One worker drives all, or
 2 or 4 workers a part each. From the start of the first job to the end of the last.
-flat: one campaign, random search, 16 in flight, SQLite; CPU of the worker per experiment around so many experiments.
+flat: one campaign, random search, 16 in flight; CPU of the worker, and of the server, per experiment around so many experiments.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ FIRST, COPIES = 1100, 30
 HISTORY, KILLS = 100, 5
 WAITING, SETTLE_S, WAIT_S = 1000, 30.0, 60.0
 SETS, CAMPAIGNS, IN_FLIGHT = 4, 4, 8
+Look = tuple[int, float, float, float]  #: experiments done, CPU s of worker and server, wall s
 WINDOWS = (100, 1000, 3000, 10000)
 
 
@@ -143,27 +144,29 @@ def total_cpu_s(processes: Sequence[Process]) -> float:
 # -- flat ------------------------------------------------------------------------------------
 
 
-def flat(experiments: int) -> None:
+def flat(server: Server, experiments: int) -> None:
     """A row for each window."""
-    windows = [w for w in WINDOWS if w <= experiments]
-    with lab_of(int(1.05 * experiments) + 50, 16) as lab:
+    with lab_of(int(1.05 * experiments) + 50, 16, server) as lab:
         worker = begin(lab)
         launch(lab, 1)
-        seen = [(0, cpu_s(worker.pid), time.perf_counter())]
-        while not all_ended(lab):
-            time.sleep(0.2)
-            seen.append((number(lab, "experiment", "state = 'done'"), cpu_s(worker.pid), time.perf_counter()))
+        seen = [(0, cpu_s(worker.pid), server_cpu_s(server), time.perf_counter())]
+        for window in (w for w in WINDOWS if w <= experiments):
+            reach = max(50, window // 20)
+            while seen[-1][0] < window + reach and not all_ended(lab):
+                time.sleep(1.0)
+                done = number(lab, "experiment", "state = 'done'")
+                seen.append((done, cpu_s(worker.pid), server_cpu_s(server), time.perf_counter()))
+            (n, *before), (m, *after) = (at_least(seen, window + side) for side in (-reach, reach))
+            cpu, of_server, passed = (b - a for a, b in zip(before, after, strict=True))
+            print(
+                f"{name_of(server):>11} {f'{n} to {m}':>16} {1000 * cpu / (m - n):>14.1f} {1000 * of_server / (m - n):>16.1f}"
+                f" {(m - n) / passed:>13.1f}",
+                flush=True,
+            )
         end(worker)
-    for window in windows:
-        reach = max(50, window // 20)
-        (n, cpu, at), (m, cpu_after, after) = (at_least(seen, window + side) for side in (-reach, reach))
-        print(
-            f"{f'{n} to {m}':>16} {1000 * (cpu_after - cpu) / (m - n):>21.1f} {(m - n) / (after - at):>13.1f}",
-            flush=True,
-        )
 
 
-def at_least(seen: Sequence[tuple[int, float, float]], done: int) -> tuple[int, float, float]:
+def at_least(seen: Sequence[Look], done: int) -> Look:
     """The first look at which so many were done, or the last."""
     return next((row for row in seen if row[0] >= done), seen[-1])
 
@@ -174,12 +177,13 @@ def main() -> None:
     options.add_argument("parts", nargs="*", default=["restart", "waiting", "fleet", "flat"])
     options.add_argument("-n", type=int, default=3000, help="experiments of the flat campaign")
     options.add_argument("--each", type=int, default=50, help="experiments of each of the fleet's campaigns")
+    options.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     asked = options.parse_args()
     with ExitStack() as stack:
-        servers: list[Server] = [None]
-        if postgres.missing():
+        servers: list[Server] = [] if asked.database == "postgresql" else [None]
+        if asked.database != "sqlite" and postgres.missing():
             print(f"{postgres.missing()}; SQLite alone is measured")
-        else:
+        elif asked.database != "sqlite":
             servers.append(stack.enter_context(postgres.cluster()))
         if "restart" in asked.parts:
             print(f"{'restart':>11} {'finished jobs':>14} {'s, median':>10} {'least':>5} {'most':>5}", flush=True)
@@ -200,8 +204,12 @@ def main() -> None:
                 for workers in (1, 2, 4) if server else (1,):
                     fleet(server, workers, asked.each)
         if "flat" in asked.parts:
-            print(f"{'flat':>16} {'CPU ms per experiment':>21} {'experiments/s':>13}", flush=True)
-            flat(asked.n)
+            print(
+                f"{'flat':>11} {'experiments':>16} {'worker, ms/e':>14} {'server, ms/e':>16} {'experiments/s':>13}",
+                flush=True,
+            )
+            for server in servers:
+                flat(server, asked.n)
 
 
 if __name__ == "__main__":
