@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,12 @@ DELIMITERS = ",;\t|"
 DELIMITER_TOLD = re.compile(r"sep=([,;\t|])\r?\n")  #: a first line that is meant for Excel
 END = "\x04 end of the table"  #: read after the last line; inside of a text it tells that the text was not closed
 BLOCK = 20_000  #: rows that are held as text at once
+BEGINNING = 1 << 16  #: characters from which the header and the delimiter are told
 LOOKED_AT = 20  #: records from which the delimiter is told
 LARGEST = 1e100  #: size of a number from which on its square, as models need it, may be infinite
 MOST = 20  #: faults after which a table is not read on
 UNIT = re.compile(r"^(.*?)\s*[(\[]([^()\[\]]*)[)\]]$")
-NUMBER_WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+NUMBER_WITH_COMMA = re.compile(r"[+\-\N{MINUS SIGN}]?\d*,\d+(?:[eE][+\-\N{MINUS SIGN}]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Head:
     names: tuple[str, ...]  #: of the columns; "1", "2", ... where the table has no header
     delimiter: str
     encoding: str
-    first: int  #: records before the first row: the header, if there is one, and a line that tells the delimiter
+    first: int  #: records before the first row: the header, remarks (#), and a line that tells the delimiter
+    titled: bool = False  #: whether the remark above the first row names the columns
 
     def column(self, name: str) -> int:
         """Index of a column."""
@@ -109,32 +111,44 @@ def head_of(path: Path, *, header: bool = True) -> Head:
             mark = file.read(2)
         encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         with path.open(encoding=encoding, newline="") as file:
-            beginning = file.read(1 << 16)
+            beginning = file.read(BEGINNING)
+    lines = [line for line in beginning.splitlines() if line.strip()]
     told = DELIMITER_TOLD.match(beginning)
-    beginning = beginning[told.end() :] if told else beginning
-    delimiter = told[1] if told else delimiter_of(beginning)
-    records = islice(csv.reader(beginning.splitlines(), delimiter=delimiter), LOOKED_AT)
+    lines = lines[bool(told) : -1 if len(beginning) == BEGINNING else None]
+    remarks = list(takewhile(lambda line: line.startswith("#"), lines)) if not all_remarks(lines) else []
+    delimiter = told[1] if told else delimiter_of(lines[len(remarks) :])
     try:
-        first: list[str] = next((r for r in records if any(c.strip() for c in r)), [])
+        first = first_of(lines[len(remarks) :], delimiter)
+        above = first_of(remarks[-1:], delimiter)
     except csv.Error as error:
         raise FileFaults(path, [Fault(message=f"is no table: {error}", line=1, code="LAB-0220")]) from None
-    names = [cell.strip() for cell in first]
+    before, titled = bool(told) + len(remarks), len(above) == len(first) and any(map(is_number, first))
     if not header:
-        return Head(path, tuple(str(i) for i in range(1, len(names) + 1)), delimiter, encoding, bool(told))
-    if names and all(is_number(n) for n in names):
+        return Head(path, tuple(str(i + 1) for i in range(len(first))), delimiter, encoding, before, titled)
+    if titled:  # as numpy writes a header
+        return Head(path, (above[0].lstrip("# ") or above[0], *above[1:]), delimiter, encoding, before)
+    if first and all(is_number(n) for n in first):
         hint = "write the names of the columns into the first line, or in the campaign file: [data] header = false"
         raise FileFaults(
             path,
-            [Fault(message="the first line holds numbers, not names", line=1 + bool(told), hint=hint, code="LAB-0220")],
+            [Fault(message="the first line holds numbers, not names", line=1 + before, hint=hint, code="LAB-0220")],
         )
-    return Head(path, tuple(names), delimiter, encoding, 1 + bool(told))
+    return Head(path, tuple(first), delimiter, encoding, 1 + before)
 
 
-def delimiter_of(text: str) -> str:
+def all_remarks(lines: Sequence[str]) -> bool:
+    """Whether there is nothing but lines that begin with #."""
+    return all(line.startswith("#") for line in lines)
+
+
+def first_of(lines: Sequence[str], delimiter: str) -> list[str]:
+    """The cells of the first record that is not blank."""
+    records = islice(csv.reader(lines, delimiter=delimiter), LOOKED_AT)
+    return [cell.strip() for cell in next((r for r in records if any(c.strip() for c in r)), [])]
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
     """The sign between the cells: the one that cuts the first records into equally many, and most, cells."""
-    lines = text.splitlines()
-    if len(text) >= 1 << 16:
-        lines = lines[:-1]
 
     def cut(delimiter: str) -> tuple[bool, int]:
         try:
@@ -149,11 +163,19 @@ def delimiter_of(text: str) -> str:
 
 def is_number(cell: str) -> bool:
     """Whether a cell is a number."""
+    return number_in(cell) is not None
+
+
+def number_in(cell: str) -> float | None:
+    """The number that a cell holds, whatever its decimal sign; None where it is text."""
+    if "_" in cell:  # Python reads 1_0 as 10
+        return None
     try:
-        float(cell.replace(",", "."))
+        return float(
+            cell.replace(",", ".").replace("\N{MINUS SIGN}", "-")
+        )  # publishers set another minus than keyboards
     except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_0 as 10
+        return None
 
 
 def records_of(head: Head) -> Iterator[tuple[int, list[str]]]:
@@ -282,19 +304,16 @@ class Cells:
             if not optional:
                 self.faults.append(self._fault(i, "the cell is empty"))
             return math.nan
-        cell = cell.replace("\N{MINUS SIGN}", "-")  # as publishers set it
-        if self.comma and NUMBER_WITH_COMMA.fullmatch(cell):
-            cell = cell.replace(",", ".")
-        try:
-            if "_" in cell:
-                raise ValueError("Python reads 1_0 as 10")
-            number = float(cell)
-        except ValueError:
+        number = None if "," in cell and not self._with_comma(cell) else number_in(cell)
+        if number is None:
             self.faults.append(self._fault(i, f"{cell!r} is not a number", "leave the cell empty if there is no value"))
             return math.nan
         if not abs(number) <= LARGEST:
             self.faults.append(self._no_use(i, number))
         return number
+
+    def _with_comma(self, cell: str) -> bool:
+        return self.comma and NUMBER_WITH_COMMA.fullmatch(cell) is not None
 
     def _no_use(self, i: int, number: float) -> Fault:
         if math.isfinite(number):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.layout import BLOCKS, STATE
 from campaigns.shares import MOSTLY, NEAR, PERCENT, listed, misses
-from campaigns.tables import Head, head_of, is_number, read_rows, records_of, stem_and_unit
+from campaigns.tables import Head, head_of, is_number, number_in, read_rows, records_of, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
 from campaigns.units import unit_in
 from labctl.errors import UsageError
@@ -85,7 +85,7 @@ def campaign_of(table: Path, objective: str | None, *, minimize: bool) -> Starte
         No column can be the objective.
     """
     head = head_of(table, header=False)
-    with_header = not all(is_number(cell) for cell in first_cells(head)) if head.names else True
+    with_header = head.titled or not head.names or not all(is_number(cell) for cell in first_cells(head))
     head = head_of(table, header=with_header)
     columns, at = read_columns(head)
     if not columns or not len(columns[0].cells):
@@ -173,12 +173,11 @@ def column_of(header: str, name: str, cells: Array) -> Column:
     import numpy as np
 
     filled = [i for i, cell in enumerate(cells) if cell]
-    words = [i for i in filled if not is_number(cells[i])]
+    numbers = [number_in(cell) for cell in cells]
+    words = [i for i in filled if numbers[i] is None]
     if not filled or len(words) > (1 - MOSTLY) * len(filled):
         return Column(header, name, cells, ())
-    cells = cells.copy()
-    cells[words] = ""
-    return Column(header, name, np.array([float(c.replace(",", ".")) if c else math.nan for c in cells]), words)
+    return Column(header, name, np.array([math.nan if n is None else n for n in numbers]), words)
 
 
 def name_for(header: str, taken: Sequence[str]) -> str:

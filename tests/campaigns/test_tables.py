@@ -72,6 +72,22 @@ def test_any_bytes_are_a_table_or_a_fault(tmp_path: Path, content: bytes) -> Non
         assert all(f.message and f.line is not None for f in faults.faults)
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "line"),
+    [
+        ("# exported on Monday\n\n# by the tester, twice\nFe,cond\n1,2\n", ("Fe", "cond"), 5),
+        ("# exported on Monday\n# Fe; cond\n1;2\n", ("Fe", "cond"), 3),  # as numpy writes it
+        ("#,Fe\n1,2\n", ("#", "Fe"), 2),
+        ("sep=;\n# raw\nFe;cond\n1;2\n", ("Fe", "cond"), 4),
+    ],
+)
+def test_remarks_above_the_header_are_passed_over(tmp_path: Path, text: str, names: tuple[str, ...], line: int) -> None:
+    head = head_of(table_of(tmp_path, text))
+    assert head.names == names
+    read = read_rows(head, {"a": names[0], "b": names[1]}, text=set(), optional=set())
+    assert (read.columns["a"].tolist(), read.columns["b"].tolist(), read.lines.tolist()) == ([1], [2], [line])
+
+
 def test_a_quoted_cell_may_hold_lines_and_delimiters(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('name,"value, raw"\n"a\nb",1\nc,x\n')
