@@ -32,9 +32,12 @@ def left_mg(tx: Transaction) -> dict[str, float]:
 def taken(tx: Transaction, lot: db.Lot) -> int:
     """Micrograms used or promised; counted from the weighings where nothing was promised yet."""
     known = tx.taken(lot.id)
-    if known is None:
-        known = sum(math.ceil(i.weighed_mg * UG) for i in tx.find(db.Ingredient, lot_id=lot.id))
-    return known
+    return weighed(tx, lot) if known is None else known
+
+
+def weighed(tx: Transaction, lot: db.Lot) -> int:
+    """Micrograms that were weighed out of a bottle."""
+    return sum(math.ceil(row.weighed_mg * UG) for row in tx.find(db.Ingredient, lot_id=lot.id))
 
 
 def reserve(tx: Transaction, masses_mg: Mapping[str, float]) -> dict[str, str] | None:
@@ -43,8 +46,8 @@ def reserve(tx: Transaction, masses_mg: Mapping[str, float]) -> dict[str, str] |
     asked = {name: math.ceil(mg * UG) for name, mg in masses_mg.items() if name in lots and mg > 0}
     for done, (name, ug) in enumerate(asked.items()):
         lot = lots[name]
-        if tx.taken(lot.id) is None:
-            tx.take(lot.id, taken(tx, lot), None)
+        if tx.taken(lot.id) is None:  # several may find that at once
+            tx.count_from(lot.id, weighed(tx, lot))
         if not tx.take(lot.id, ug, math.floor(lot.amount_mg * UG)):
             for back in list(asked)[:done]:
                 tx.take(lots[back].id, -asked[back], None)

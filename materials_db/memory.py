@@ -158,6 +158,10 @@ class MemoryTransaction:
         self._undo.append(lambda: allowances.pop(name) if before is None else allowances.__setitem__(name, before))
         return True
 
+    def count_from(self, name: str, amount: int) -> None:
+        if name not in self.store.allowances:
+            self.take(name, amount, None)
+
     def taken(self, name: str) -> int | None:
         return self.store.allowances.get(name)
 

@@ -60,6 +60,9 @@ class Transaction(Protocol):
         One conditional statement; a negative amount gives back. False when nothing was taken.
         """
 
+    def count_from(self, name: str, amount: int) -> None:
+        """Begin to count what is taken of something, so much of it being taken already; nothing where that was begun."""
+
     def taken(self, name: str) -> int | None:
         """How much of it is taken; None when nobody ever took any."""
 

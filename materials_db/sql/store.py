@@ -275,6 +275,10 @@ class SqlTransaction:
         )
         return self.session.execute(upsert.returning(target.c.taken)).first() is not None
 
+    def count_from(self, name: str, amount: int) -> None:
+        insert = self._insert(table("allowance")).values(name=name, taken=amount)
+        self.session.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
+
     def taken(self, name: str) -> int | None:
         target = table("allowance")
         found: int | None = self.session.execute(sa.select(target.c.taken).where(target.c.name == name)).scalar()

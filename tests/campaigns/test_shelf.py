@@ -75,6 +75,19 @@ def test_a_hundred_campaigns_of_four_workers_race_for_the_last_gram(
     store.close()
 
 
+def test_a_bottle_that_two_begin_to_count_at_once_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = VirtualLab()
+    with lab.store.transaction() as tx:
+        tx.add(bottle(1000.0), at=AT, actor="test")
+        assert shelf.reserve(tx, {"EC": 7.0})
+    with lab.store.transaction() as tx:
+        known, before = tx.taken, [None]  # the first look was a moment before the other's commit
+        monkeypatch.setattr(tx, "taken", lambda name: before.pop() if before else known(name))
+        assert shelf.reserve(tx, {"EC": 7.0})
+        assert shelf.left_mg(tx) == {"EC": 986.0}
+    lab.close()
+
+
 def test_nothing_is_promised_where_one_of_several_is_short() -> None:
     lab = VirtualLab()
     with lab.store.transaction() as tx:

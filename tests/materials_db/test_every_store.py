@@ -199,6 +199,9 @@ def test_what_runs_out_is_never_taken_beyond_its_limit_whoever_races(store: Any)
         assert tx.taken("L-0002") is None
         assert not tx.take("L-0002", 5, 4)
         assert tx.taken("L-0002") is None
+        tx.count_from("L-0002", 3)
+        tx.count_from("L-0002", 4)
+        assert tx.taken("L-0002") == 3
 
 
 def test_a_host_is_known_by_what_its_worker_said_last(store: Any) -> None:
