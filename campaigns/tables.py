@@ -170,10 +170,8 @@ def number_in(cell: str) -> float | None:
     """The number that a cell holds, whatever its decimal sign; None where it is text."""
     if "_" in cell:  # Python reads 1_0 as 10
         return None
-    try:
-        return float(
-            cell.replace(",", ".").replace("\N{MINUS SIGN}", "-")
-        )  # publishers set another minus than keyboards
+    try:  # publishers set another minus than keyboards
+        return float(cell.replace(",", ".").replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         return None
 
