@@ -76,9 +76,22 @@ app = typer.Typer(
 )
 
 
+def show_version(wanted: bool) -> None:
+    """`labctl --version` is `labctl version`."""
+    if wanted:
+        from labctl.commands.version import version
+
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    lab: LabOption = None, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
+    lab: LabOption = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Which labctl this is.", callback=show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Run a self-driving materials laboratory from the terminal."""
     if lab is not None:  # before the command as well as behind it

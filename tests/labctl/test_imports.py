@@ -60,6 +60,7 @@ def imported(*args: str, **environment: str) -> set[str]:
         ["campaign", "list"],
         ["candidate", "list"],
         ["version"],
+        ["--version"],
         ["stop", "--all"],
     ],
     ids=" ".join,
