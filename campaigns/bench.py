@@ -162,7 +162,8 @@ class Bench:
             chosen = planning.choose(plan, history, found, self.capabilities, prices, left)
         if campaign.reason != (short := str(chosen.get("short", ""))):
             await self.transact(tell, campaign_id, short, self.clock.now())
-        return chosen
+        made_by = self._optimizer(campaign_id, plan).name
+        return {**chosen, "proposals": [{**p, "optimizer": made_by} for p in chosen["proposals"]]}
 
     async def wait(self, campaign_id: str, needs_mg: Mapping[str, float]) -> Json:
         """Wait while stock that is promised to others may still come back; whether it is worth asking again then."""

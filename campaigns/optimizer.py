@@ -280,29 +280,6 @@ class Predicts(Protocol):
         """The deciding property of each candidate, its unit. Needs at least two measured experiments."""
 
 
-class Explains(Foresees, Protocol):
-    """What an optimizer with a model can say beside its proposals."""
-
-    def leave_one_out(
-        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
-    ) -> LeaveOneOut: ...
-
-    def outliers(
-        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
-    ) -> dict[int, float]:
-        """Observations far from what all others say: number -> residual in standard deviations."""
-
-    def explain(
-        self,
-        space: Space,
-        objective: Objective,
-        history: Sequence[Observation],
-        pending: Sequence[Candidate],
-        candidate: Candidate,
-        seed: int,
-    ) -> Explanation: ...
-
-
 class Optimizer(Protocol):
     """Proposes candidates."""
 

@@ -23,7 +23,6 @@ class Plan:
     limits: Limits
     in_flight: int
     optimizer: str
-    optimizer_name: str
     initial: int | None
     seed: int
     batch_mg: float
@@ -60,7 +59,6 @@ class Plan:
             limits=spec.allowance,
             in_flight=max(spec.optimizer.in_flight, tray.size if tray else 1),
             optimizer=spec.optimizer.name,
-            optimizer_name=spec.optimizer.name,
             initial=spec.optimizer.initial,
             seed=spec.campaign.seed,
             batch_mg=spec.recipe.batch,

@@ -261,7 +261,7 @@ def write_one(
             fractions=proposal["fractions"],
             basis=plan.basis,
             process=proposal["process"],
-            optimizer=plan.optimizer_name,
+            optimizer=proposal.get("optimizer", plan.optimizer),  # an older labctl may have left it out
             origin_of_proposal=proposal["reason"],
             predicted=proposal["predicted"],
             predicted_u=proposal["predicted_u"],

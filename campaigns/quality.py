@@ -19,7 +19,7 @@ INTERVALS = {0.50: 0.674490, 0.80: 1.281552, 0.95: 1.959964}  #: stated share ->
 
 @runtime_checkable
 class HasModel(Protocol):
-    """An optimizer that can say how good its model is: the part of `Explains` that is used here."""
+    """An optimizer that can say how good its model is."""
 
     def leave_one_out(
         self, space: Space, objective: Objective, history: Sequence[Observation], seed: int

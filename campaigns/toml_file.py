@@ -204,7 +204,7 @@ def faults(model: type[BaseModel], document: Document, error: ValidationError) -
 
 def fault_of(model: type[BaseModel], document: Document, error: dict[str, Any]) -> Fault:
     """One finding."""
-    where = tuple(p for p in error["loc"] if not (isinstance(p, str) and ("[" in p or p in UNION_TAGS)))
+    where = written(error["loc"], document.data)
     message, hint = words(model, where, error)
     missing = error["type"] == "missing"
     return Fault(
@@ -217,6 +217,17 @@ def fault_of(model: type[BaseModel], document: Document, error: dict[str, Any]) 
 
 
 UNION_TAGS = {"float", "integer", "categorical"}
+
+
+def written(place: Key, data: Any) -> Key:
+    """Pydantic's place of a finding less the names of its own that stand in it; a key of the file may be called alike."""
+    found: list[str | int] = []
+    for part in place:
+        there = part in data if isinstance(data, Mapping) else isinstance(data, list) and isinstance(part, int)
+        if there or isinstance(part, int) or not ("[" in part or part in UNION_TAGS):
+            found.append(part)
+            data = data[part] if there else None
+    return tuple(found)
 
 
 def words(model: type[BaseModel], where: Key, error: dict[str, Any]) -> tuple[str, str]:

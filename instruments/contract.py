@@ -221,6 +221,9 @@ class Health(BaseModel):
     consumables: dict[str, float] = {}
 
 
+Recovery = Literal["query_by_job_id", "fingerprint", "counter", "none"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capability:
     """One thing that an instrument can do, with its limits and its manners in trouble."""
@@ -230,15 +233,12 @@ class Capability:
     summary: str  #: one line for people
     batch: tuple[int, int] = (1, 1)  #: fewest and most samples in one job
     produces: tuple[str, ...] = ()  #: quantities of the readings, prefix match allowed ("mass.")
-    units: Mapping[str, str] = field(
-        default_factory=dict
-    )  #: unit of the readings of each quantity, named as in `produces`
-    consumes: tuple[str, ...] = ()
+    #: unit of the readings of each quantity, named as in `produces`
+    units: Mapping[str, str] = field(default_factory=dict)
+    consumes: tuple[str, ...] = ()  #: what it uses up, in words for people
     physical: bool = True  #: True when repeating the act would change matter
-    recover: Literal["query_by_job_id", "fingerprint", "counter", "none"] = "fingerprint"
-    abort: Literal["immediate", "safe_point", "none"] = "safe_point"
-    on_orphan: Literal["continue", "finish_then_hold", "safe_stop"] = "finish_then_hold"
-    destructive: bool = False
+    recover: Recovery = "fingerprint"  #: by what an act is known again after a crash
+    abort: Literal["immediate", "safe_point", "none"] = "safe_point"  #: where an abort leaves it
     typical_s: float = 60.0  #: usual duration, lab seconds
 
     def expected_s(self, params: Mapping[str, Any]) -> float:

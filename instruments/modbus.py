@@ -75,6 +75,8 @@ class ModbusTcp:
         self._drop()
 
     async def read(self, address: int, count: int) -> list[int]:
+        if not 0 < count <= MOST_READ:
+            raise ValueError(f"{count} registers are not 1 to {MOST_READ}, which is what one frame holds")
         async with self._turn:
             return await self._read(await self._ready(), address, count)
 

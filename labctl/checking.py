@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import platform
 import shutil
-import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,6 +247,9 @@ def instrument_details(lab: Lab, name: str) -> Row:
             {
                 "name": c.name,
                 "summary": c.summary,
+                "consumes": list(c.consumes),
+                "recover": c.recover,
+                "abort": c.abort,
                 "parameters": [
                     {
                         "key": key_of(c.params_model, field),
@@ -282,17 +286,23 @@ def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
     from labctl.locks import host_lock
 
     known(lab, name)
+    used = [*listed_before(lab, name), name]
     if not lab.file.lab.simulated and not yes:
-        raise UsageError(f"the test runs real jobs on {name}", hint=f"labctl instrument test {name} --yes")
-    lock = host_lock(lab, lab.file.instruments[name].host)
-    if not lock.take():
-        raise UsageError(
-            "a worker has the instruments in its hands", hint="wait for it, or: labctl campaign pause last"
-        )
-    try:
+        raise UsageError(f"the test runs real jobs on {', '.join(used)}", hint=f"labctl instrument test {name} --yes")
+    with ExitStack() as held:
+        for host in sorted({lab.file.instruments[n].host for n in used}):
+            lock = host_lock(lab, host)
+            if not lock.take():
+                raise UsageError(
+                    "a worker has the instruments in its hands", hint="wait for it, or: labctl campaign pause last"
+                )
+            held.callback(lock.release)
         return asyncio.run(run_suite(lab, name))
-    finally:
-        lock.release()
+
+
+def listed_before(lab: Lab, name: str) -> list[str]:
+    """The instruments that bring a sample to where this one can work on it, in the lab file's order."""
+    return list(itertools.takewhile(lambda other: other != name, lab.file.instruments))
 
 
 async def run_suite(lab: Lab, name: str) -> list[Row]:
@@ -321,7 +331,6 @@ async def run_suite(lab: Lab, name: str) -> list[Row]:
             )
 
         promises = await check(make, others=await prepared(lab, name, clock))
-    print(file=sys.stderr, end="")
     return [{"promise": p.name, "kept": p.kept, "detail": p.detail} for p in promises]
 
 
@@ -331,17 +340,17 @@ async def prepared(lab: Lab, name: str, clock: Any) -> Any:
     from instruments.host import Host
     from instruments.journal import Journal
 
-    before = list(lab.file.instruments)[: list(lab.file.instruments).index(name)]
     configs = lab.instrument_configs()
 
     async def bring(sample_id: str) -> None:
-        for other in before:
+        for other in listed_before(lab, name):
             host = Host(
                 other,
                 registry.build(configs[other], clock),
                 Journal(":memory:"),
                 clock,
-                simulated=True,
+                limits=configs[other].limits,
+                simulated=configs[other].simulated,
                 poll_s=lab.poll_s,
             )
             example = type(host.driver).example_request(f"prepare {sample_id} {other}", sample_id)

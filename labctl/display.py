@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from labctl.cleaning import clean
 from labctl.columns import Row, also
-from labctl.emit import clean, moment, value_and_u
+from labctl.emit import moment, value_and_u
 
 if TYPE_CHECKING:
     from campaigns.optimizer import Outlook
@@ -304,6 +305,19 @@ def instrument_rows(lab: Lab) -> list[Row]:
     return rows
 
 
+RECOVERIES = {
+    "query_by_job_id": "it is asked by the job's id",
+    "fingerprint": "its act is known again by what was asked of it",
+    "counter": "its act is known again by its count of runs",
+    "none": "a person is asked what happened",
+}
+ABORTS = {
+    "immediate": "an abort stops it at once",
+    "safe_point": "an abort stops it at the next safe point",
+    "none": "a run that has begun can't be aborted",
+}
+
+
 def show_instrument(row: Row) -> None:
     """The page of one instrument."""
     say(f"{row['name']}   {row['driver']}   {row['mode']}" + (f": {row['message']}" if row["message"] else ""))
@@ -317,6 +331,9 @@ def show_instrument(row: Row) -> None:
         say(f"  reference  {check['reference']}: {read}, {away}, {moment(check['at'])}")
     for capability in row["capabilities"]:
         say(f"  does       {capability['name']}: {capability['summary']}")
+        if capability["consumes"]:
+            say(f"             uses up {', '.join(capability['consumes'])}")
+        say(f"             after a crash {RECOVERIES[capability['recover']]}; {ABORTS[capability['abort']]}")
         for p in capability["parameters"]:
             say(
                 f"             {p['key']:<16} {p['low']:g} to {p['high']:g} {'' if p['unit'] == '1' else p['unit']}".rstrip()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from labctl.cleaning import clean
 from labctl.options import Format
 
 Row = Mapping[str, Any]
@@ -101,13 +101,6 @@ def whole(value: Any, column: Column) -> str:
     return clean(json.dumps(plain(value)) if isinstance(value, Mapping | list | tuple) else str(value))
 
 
-def clean(text: str) -> str:
-    """Text without anything that moves a cursor: data must not steer the terminal."""
-    return "".join(
-        " " if c in "\t\n\r" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
-    )
-
-
 def write_csv(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     """CSV with a header, raw values."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -124,7 +117,7 @@ def csv_cell(value: Any) -> Any:
         return json.dumps(plain(value))
     if isinstance(value, str):
         value = value.replace("\r\n", "\n").replace("\r", "\n")  # a bare carriage return ends a line for some readers
-        return "'" + value if value[:1] in ("=", "+", "-", "@") else value
+        return "'" + value if value.lstrip()[:1] in ("=", "+", "-", "@") or value[:1] in ("\t", "\n") else value
     return value
 
 

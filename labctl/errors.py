@@ -226,6 +226,8 @@ def show(error: Exception) -> int:
     from typer._click.exceptions import ClickException, NoArgsIsHelpError
     from typer.exceptions import Abort, Exit
 
+    from labctl.cleaning import clean
+
     if isinstance(error, Exit):
         return error.exit_code
     if isinstance(error, Abort):
@@ -238,11 +240,9 @@ def show(error: Exception) -> int:
         shown = {"code": found.code, "message": found.message, "where": list(found.where), "hint": found.hint}
         print(json.dumps({"schema": "labctl/v1", "error": shown}), file=sys.stderr)
     else:
-        print(f"error {found.code}: {found.message}", file=sys.stderr)
-        for line in found.where:
-            print(f"  {line}", file=sys.stderr)
-        if found.hint:
-            print(f"  try: {found.hint}", file=sys.stderr)
+        lines = [f"error {found.code}: {found.message}", *(f"  {line}" for line in found.where)]
+        for line in [*lines, *([f"  try: {found.hint}"] if found.hint else [])]:
+            print("\n".join(map(clean, line.splitlines())), file=sys.stderr)
     return found.exit_status
 
 

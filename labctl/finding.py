@@ -29,11 +29,20 @@ def find_lab(start: Path, explicit: Path | None = None) -> Path:
         folder = named.parent if named.name == FILE else named
         if not (folder / FILE).is_file():
             raise NoLabError(f"{folder} is not a lab: there is no {FILE} in it")
-        return folder.resolve()
+        return addressable(folder.resolve())
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / FILE).is_file():
-            return folder
+            return addressable(folder)
     raise NoLabError(f"no {FILE} in {start.resolve()} or any folder above it")
+
+
+def addressable(folder: Path) -> Path:
+    """The folder, if an address of a database can name it. Raises UsageError."""
+    if "?" in str(folder):
+        raise UsageError(
+            f"{folder}: a lab's folder can't have '?' in its path, where the address of its database would end; rename it"
+        )
+    return folder
 
 
 def fault_of(url: str) -> str:

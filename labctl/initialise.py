@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from labctl.errors import ExistsError, UsageError
+from labctl.finding import addressable
 
 
 def kinds() -> list[str]:
@@ -27,6 +28,7 @@ def initialise(folder: Path, lab: str = "electrolyte") -> list[Path]:
         raise UsageError(f"there is no lab of the kind {lab!r}", hint=f"there are: {', '.join(kinds())}")
     if folder.exists() and not folder.is_dir():
         raise ExistsError(f"{folder} is a file", hint="name another folder")
+    addressable(folder.resolve())
     wanted = {folder / name: source for name, source in walk(files("labctl").joinpath("templates", lab))}
     taken = [path for path in wanted if path.exists()]
     if taken:

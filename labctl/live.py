@@ -10,7 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from labctl.emit import clean, value_and_u
+from labctl.cleaning import clean
+from labctl.emit import value_and_u
 from labctl.errors import LabError, StoppedError
 from materials_db import glance, waiting
 from materials_db.errors import ConflictError, UnreachableError
@@ -175,7 +176,7 @@ def tell_asked(path: Place, id: str, told: set[str]) -> None:
     for task in glance.tasks(path):
         if task["campaign"] == id and task["id"] not in told:
             told.add(task["id"])
-            print(f"waiting for a person: {task['title']}; labctl task show {task['id']}", flush=True)
+            print(clean(f"waiting for a person: {task['title']}; labctl task show {task['id']}"), flush=True)
 
 
 def tell_short(row: Row, told: set[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from labctl.columns import CAMPAIGNS, MEASUREMENTS
 from labctl.finding import find_lab
 from labctl.wiring import Lab, open_lab
 from materials_db import glance
@@ -13,10 +14,18 @@ from materials_db import glance
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labctl.emit import Column, Row
     from materials_db.store import Transaction
     from materials_db.trace import Trace
 
 T = TypeVar("T")
+
+
+def table(rows: Sequence[Row], columns: Sequence[Column]) -> pd.DataFrame:
+    """The rows as a frame; one that has columns also where there are no rows yet."""
+    import pandas as pd
+
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(dict.fromkeys(c.key for c in columns)))
 
 
 def connect(path: str | Path | None = None) -> LabView:
@@ -48,13 +57,12 @@ class LabView:
 
     def close(self) -> None:
         """Let go of the database; also done by a ``with`` block."""
-        self.lab.store.close()
+        if "reader" in self.lab.__dict__:
+            self.lab.reader.close()
 
     def campaigns(self) -> pd.DataFrame:
         """All campaigns, one row each."""
-        import pandas as pd
-
-        return pd.DataFrame(glance.campaigns(self.lab.glance_path)).set_index("id")
+        return table(glance.campaigns(self.lab.glance_path), CAMPAIGNS).set_index("id")
 
     def campaign(self, id: str) -> CampaignView:
         """One campaign: ``C-0001``, ``1`` or ``last``. Raises NotFoundError."""
@@ -62,20 +70,18 @@ class LabView:
 
     def measurements(self) -> pd.DataFrame:
         """All measured values, one row each, with unit and standard uncertainty."""
-        import pandas as pd
-
-        return pd.DataFrame(glance.measurements(self.lab.glance_path))
+        return table(glance.measurements(self.lab.glance_path), MEASUREMENTS)
 
     def trace(self, sample_id: str) -> Trace:
         """The whole line behind a sample."""
         from materials_db.trace import trace
 
         id = glance.resolve(self.lab.glance_path, "S", sample_id)
-        return self.read(lambda tx: trace(tx, id))
+        return self._read(lambda tx: trace(tx, id))
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """Whatever `work` makes of the database."""
-        with self.lab.store.transaction() as tx:
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        """Whatever `work` makes of a database that was found there before."""
+        with self.lab.reader.transaction() as tx:
             return work(tx)
 
 
@@ -94,7 +100,7 @@ class CampaignView:
         """One row per experiment; units stand in the column names and in ``df.attrs["units"]``."""
         from materials_db.frames import campaign_frame
 
-        return self.view.read(lambda tx: campaign_frame(tx, self.id))
+        return self.view._read(lambda tx: campaign_frame(tx, self.id))
 
     def _repr_html_(self) -> str:
         return str(self.to_pandas().to_html())

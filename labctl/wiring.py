@@ -75,6 +75,13 @@ class Lab:
         self.state.mkdir(exist_ok=True)
         return SqlStore.open(self.url, self.state / "raw", full_sync=self.full_sync)
 
+    @cached_property
+    def reader(self) -> SqlStore:
+        """The materials database as it stands, for those who only look."""
+        from materials_db.sql.store import SqlStore
+
+        return SqlStore.reader(self.url, self.state / "raw")
+
     def instrument_configs(self) -> dict[str, InstrumentConfig]:
         """The instruments as their drivers want to hear of them; simulated ones get the simulator's addresses."""
         there = self.simulator().addresses if self.file.lab.simulated else {}

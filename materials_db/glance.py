@@ -60,22 +60,25 @@ def numbered(letter: str, text: str, known: list[str]) -> list[str]:
     return [id for id in known if match and id.split("-")[-1].lstrip("0") == match.group(1).lstrip("0")]
 
 
-def campaigns(path: Place) -> list[Row]:
-    """All campaigns, newest last, with what they have found."""
+def campaigns(path: Place, id: str | None = None) -> list[Row]:
+    """All campaigns, newest last, with what they have found; or one of them."""
     rows = ask(
         path,
         "SELECT c.id, c.name, c.state, c.wanted, c.reason, c.created_at, c.ended_at, c.created_by, c.origin, c.seed, c.spec,"
         " c.priority, c.due_at,"
         " count(e.id) AS experiments, count(CASE WHEN e.state = 'done' THEN 1 END) AS done,"
         " count(CASE WHEN e.state IN ('failed', 'aborted', 'held') THEN 1 END) AS lost"
-        " FROM campaign c LEFT JOIN experiment e ON e.campaign_id = c.id GROUP BY c.id ORDER BY c.id",
+        " FROM campaign c LEFT JOIN experiment e ON e.campaign_id = c.id"
+        " WHERE CAST(? AS TEXT) IS NULL OR c.id = ? GROUP BY c.id ORDER BY c.id",
+        id,
+        id,
     )
     return [with_best(path, row) for row in rows]
 
 
 def campaign(path: Place, id: str) -> Row:
     """One campaign."""
-    return next(row for row in campaigns(path) if row["id"] == id)
+    return campaigns(path, id)[0]
 
 
 def with_best(path: Place, row: Row) -> Row:

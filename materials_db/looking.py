@@ -68,7 +68,7 @@ def refuse_other(revision: str | None, place: Place) -> None:
 
 def ask_file(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
     """Ask a SQLite file."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     try:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'labctl_version'").fetchone():

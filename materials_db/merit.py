@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pint
 
 
 @dataclass(frozen=True)
@@ -152,12 +156,19 @@ def in_unit(value: float, u: float, unit: str, wanted: str) -> tuple[float, floa
         return value, u
     import pint  # only when a file and an instrument state different units: it takes long
 
-    units: pint.UnitRegistry[Any] = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
     try:
-        here, above = (float(units.Quantity(v, unit).to(wanted).magnitude) for v in (value, value + u))
+        here, above = (float(registry().Quantity(v, unit).to(wanted).magnitude) for v in (value, value + u))
     except (pint.errors.PintError, AttributeError):
         return value, u
     return here, abs(above - here)
+
+
+@lru_cache(maxsize=1)
+def registry() -> pint.UnitRegistry[Any]:
+    """The units of measured values, made once: that takes the better part of a second."""
+    import pint
+
+    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
 def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -353,7 +353,6 @@ def treatment(name: str, model: type[HeatTreatment], summary: str, stage: str, t
         units={f"{stage}_temperature": "degC", f"{stage}_time": "s"},
         physical=True,
         recover="counter",
-        on_orphan="continue",
         typical_s=typical_s,
     )
 

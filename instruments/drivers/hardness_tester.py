@@ -71,7 +71,6 @@ class HardnessTester(ProgramMachine):
             units={"vickers_hardness": "kgf/mm^2"},
             physical=False,
             recover="counter",
-            on_orphan="continue",
             typical_s=240.0,
         )
         return narrowed([own], limits)

@@ -83,7 +83,7 @@ class Human:
     @classmethod
     def capabilities(cls, limits: Mapping[str, Any]) -> list[Capability]:
         """What a person at a bench can be asked for."""
-        manners: dict[str, Any] = {"recover": "query_by_job_id", "abort": "immediate", "on_orphan": "continue"}
+        manners: dict[str, Any] = {"recover": "query_by_job_id", "abort": "immediate"}
         return narrowed(
             [
                 Capability(

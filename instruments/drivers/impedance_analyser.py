@@ -82,7 +82,6 @@ class ImpedanceAnalyser(ProgramMachine):
             units={"ionic_conductivity": "mS/cm", "temperature": "degC"},
             physical=False,
             recover="counter",
-            on_orphan="continue",
             typical_s=240.0,
         )
         return narrowed([own], limits)

@@ -79,7 +79,6 @@ class Potentiostat(ProgramMachine):
             consumes=("salt water",),
             physical=False,
             recover="counter",
-            on_orphan="continue",
             typical_s=3600.0,
         )
         return narrowed([own], limits)

@@ -51,7 +51,6 @@ class Thermostat(ProgramMachine):
             units={"temperature": "degC"},
             physical=False,
             recover="counter",
-            on_orphan="continue",
             typical_s=900.0,
         )
         return narrowed([own], limits)

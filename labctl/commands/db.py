@@ -30,7 +30,7 @@ def move_to(
     switch: Annotated[bool, typer.Option("--switch", help="Let labctl.toml say so afterwards.")] = False,
     lab: LabOption = None,
 ) -> None:
-    """Copy the lab's data from its SQLite file to a server, all or nothing. Raw files stay where they are."""
+    """Copy the lab's data and raw files to a server, all or nothing; what is here stays as it is."""
     from labctl import moving
 
     opened = open_lab(lab)

@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from labctl.emit import clean, value_and_u
+from labctl.cleaning import clean
+from labctl.emit import value_and_u
 from labctl.report import figures
 from labctl.report.data import Line, ReportData, gather
 from materials_db.store import Transaction

@@ -67,6 +67,11 @@ class SqlStore:
         return cls(engine, RawFolder(raw_dir))
 
     @classmethod
+    def reader(cls, url: str, raw_dir: Path) -> SqlStore:
+        """A store on a database as it stands, which is neither made nor migrated and can't be written to."""
+        return cls(reading_engine(url), RawFolder(raw_dir))
+
+    @classmethod
     @contextmanager
     def over(cls, session: Any, raw_dir: Path) -> Iterator[SqlTransaction]:
         """A transaction on a session that somebody else commits (the durable engine)."""
@@ -133,6 +138,16 @@ def make_engine(url: str, *, full_sync: bool) -> sa.Engine:
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
+
+
+def reading_engine(url: str) -> sa.Engine:
+    """An engine on whose connections the database itself refuses to write."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, connect_args={"options": "-c default_transaction_read_only=on"})
+    name = f"{Path(sa.make_url(url).database or '').resolve().as_uri()}?mode=ro"
+    return sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(name, uri=True, timeout=30), poolclass=sa.NullPool
+    )
 
 
 def prepare_sqlite(connection: Any, *, full_sync: bool) -> None:

@@ -300,6 +300,11 @@ SCREENS = [
         "    'anneal' is no capability of the recipe; its capabilities: dose_and_mix, hold_temperature, measure_conductivity",
     ),
     (
+        [("[budget]", '[process.float]\ntype = "float"\nmin = "20 degC"\nmax = 40\n[budget]')],
+        f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 3}  process.float.max = "40"\n'
+        "    40 has no unit; write for example '40 degC'",
+    ),
+    (
         [("[budget]", "[budget")],
         f"LAB-0202: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}\n    not TOML: expected ']' at the end of a table declaration",
     ),

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labctl.emit import Column, clean, emit, figures, fitting, moment, value_and_u
+from labctl.cleaning import clean
+from labctl.emit import Column, emit, figures, fitting, moment, value_and_u
+from labctl.errors import UsageError, show
 from labctl.options import Format
 
 COLUMNS = [Column("id", "id", rank=0), Column("note", "note", rank=2), Column("value", "value", right=True)]
@@ -42,7 +44,13 @@ def test_no_data_can_steer_the_terminal_or_break_a_format(
 
 def test_text_that_a_spreadsheet_would_run_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:
     emit([{"id": "=cmd()", "note": "-", "value": -1.5}], COLUMNS, Format.csv, kind="things")
-    assert capsys.readouterr().out == "id,note,value\n'=cmd(),'-,-1.5\n"
+    emit([{"id": "\t=1+1", "note": " @x", "value": 1}], COLUMNS, Format.csv, kind="things")
+    assert capsys.readouterr().out == "id,note,value\n'=cmd(),'-,-1.5\nid,note,value\n'\t=1+1,' @x,1\n"
+
+
+def test_an_error_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show(UsageError("the column \x1b[2Jx is not known", hint="name \x1b]0;y\x07 another"))
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_narrow_terminal_loses_the_least_important_column_first() -> None:

@@ -44,6 +44,12 @@ def test_a_place_below_a_file_is_named(tmp_path: Path) -> None:
     assert "name another place" in said.hint
 
 
+def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'\?' in its path"):
+        initialise(tmp_path / "which?")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "labctl.toml").write_text("mine")
     with pytest.raises(ExistsError, match=r"labctl\.toml"):

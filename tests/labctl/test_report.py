@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 import labctl
 from labctl.columns import export_rows
+from labctl.initialise import initialise
 from labctl.report.data import gather
 from labctl.report.html import render, write_report
 from labctl.report.terminal import convergence
@@ -132,9 +134,23 @@ def test_a_notebook_sees_a_campaign_with_units(small_lab: Path) -> None:
         assert len(view.measurements()) == 3
 
 
+def test_a_notebook_on_a_lab_that_has_run_nothing_finds_empty_tables_and_leaves_no_trace(tmp_path: Path) -> None:
+    initialise(tmp_path / "lab#1 %20")
+    with labctl.connect(tmp_path / "lab#1 %20") as view:
+        assert (len(view.campaigns()), view.campaigns().index.name) == (0, "id")
+        assert list(view.measurements())[:3] == ["id", "sample", "quantity"]
+    assert not (tmp_path / "lab#1 %20" / ".labctl").exists()
+
+
+def test_a_notebook_cannot_write(small_lab: Path) -> None:
+    hold = db.Hold(id="H-0001", instrument="doser-1", mode="hold", reason="me", placed_by="mei", placed_at=AT)
+    with labctl.connect(small_lab) as view, pytest.raises(sa.exc.OperationalError, match="readonly"):
+        view._read(lambda tx: tx.add(hold, at=AT, actor="mei"))
+
+
 def test_a_component_that_was_left_out_is_zero_and_not_unknown(small_lab: Path) -> None:
     with labctl.connect(small_lab) as view:
-        row = view.read(lambda tx: experiment_row(tx, tx.get(db.Experiment, "E-00001"), ["LiPF6", "EC", "DMC"]))
+        row = view._read(lambda tx: experiment_row(tx, tx.get(db.Experiment, "E-00001"), ["LiPF6", "EC", "DMC"]))
     assert [row[f"{name} [mass fraction]"] for name in ("LiPF6", "EC", "DMC")] == [0.1, 0.9, 0.0]
     rows = [
         {"campaign": "C-1", "fractions": {"EC": 0.9, "LiPF6": 0.1}, "process": {}, "samples": ["S-1"], "values": {}},
