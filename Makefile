@@ -68,7 +68,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
-bench: bench-start bench-optimizer-time bench-loop bench-memory bench-best  ## all figures of benchmarks/
+bench: bench-start bench-optimizer-time bench-loop bench-memory bench-best  ## the quick figures; the long ones have targets of their own below
 
 bench-start: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_start
@@ -105,6 +105,7 @@ bench-peers:  ## the environment of the peers; torch first and exactly so, befor
 	@$(BENCH_VENV)/bin/pip install -q torch==2.13.0
 	@$(BENCH_VENV)/bin/pip install -q botorch==0.18.1 baybe==0.15.0 ax-platform==1.3.1 optuna==5.0.0
 	@$(BENCH_VENV)/bin/pip install -q -c constraints.txt -e .
+
 soak-optimizer: $(VENV)/.dev  ## random campaigns, many: make soak-optimizer N=10000 JOBS=2
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JOBS=$(JOBS) $(BIN)/python -m benchmarks.soak_optimizer $(N)
 
