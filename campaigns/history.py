@@ -51,6 +51,7 @@ class History:
     candidates: dict[str, Candidate] = field(default_factory=dict)  #: by experiment id, those in `open`
     gains: list[float | None] = field(default_factory=list)  #: promise of each proposal, in their order
     machine_failures: int = 0  #: experiments lost to machines since one went well, or since the campaign was resumed
+    lost_tray: str | None = None  #: the tray of the newest of them: one that is lost is one failure, not eight
     begun: bool = False  #: whether it was read before: what was lost by then has been looked at
     used: Used = field(default_factory=Used)
     limits: Limits = field(default_factory=Limits)  #: those of money, of stock and of instrument time
@@ -106,13 +107,16 @@ class History:
         if self.until is not None and (experiment.ended_at is None or experiment.ended_at > self.until):
             return
         found = observe(tx, number, candidate, experiment.plan, self.known.objective)
-        told = experiment.state == "failed" and failed_for_the_candidate(fault_of(tx, experiment.id))
+        lost = failed_job(tx, experiment.id) if experiment.state == "failed" else None
+        told = experiment.state == "failed" and failed_for_the_candidate(lost.fault if lost else None)
         if experiment.state == "done" or told or not found.failed:
             self._learn(found)
         if experiment.state == "done" or told:
-            self.machine_failures = 0
+            self.machine_failures, self.lost_tray = 0, None
         elif experiment.state == "failed":
-            self.machine_failures += 1
+            tray = lost.tray if lost else None
+            self.machine_failures += tray is None or tray != self.lost_tray
+            self.lost_tray = tray
 
     def _with(self, tx: Transaction, used: Used, experiments: Sequence[db.Experiment]) -> Used:
         """What was used, and beside it what these experiments took and are promised of all that is limited."""
@@ -153,10 +157,10 @@ def place_of(number: int) -> slice:
     return slice(size * (number - 1), size * number)
 
 
-def fault_of(tx: Transaction, experiment_id: str) -> str | None:
-    """The fault of the job that ended the experiment."""
+def failed_job(tx: Transaction, experiment_id: str) -> db.Job | None:
+    """The job that ended the experiment."""
     failed = tx.find(db.Job, order="ended_at", newest_first=True, limit=1, experiment_id=experiment_id, state="failed")
-    return failed[0].fault if failed else None
+    return failed[0] if failed else None
 
 
 def cost_of(plan: Mapping[str, Any]) -> Cost:

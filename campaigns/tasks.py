@@ -22,9 +22,9 @@ from materials_db.store import MaterialsStore, Transaction
 ACTOR = "labctl"
 HELD = ("in_doubt", "parked")  #: questions for whose answer a sample is held
 SILENT = results.SILENT
-SICK, SICK_OF = 3, 5  #: so many machine faults of so many jobs take an instrument out
+SICK, SICK_OF = 3, 5  #: so many machine faults of so many runs take an instrument out
 TWICE = 2  #: so many runs in a row whose reference was off do, too; a single one is only repeated
-MOST_ON_TRAY = 64  #: jobs looked through for the newest two acts
+LOOKED_AT = 64  #: jobs looked through for the newest runs, of which a tray is one
 #: Faults that say something about a machine, and nothing about the material.
 MACHINE_FAULTS = {
     Fault.TRANSPORT, Fault.TIMEOUT, Fault.BAD_REPLY, Fault.INTERLOCK, Fault.JAM, Fault.DRIFT, Fault.UNKNOWN,
@@ -190,18 +190,22 @@ def release_own(tx: Transaction, instrument: str, at: datetime, why: str = SILEN
 
 def hold_if_sick(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
     """Take an instrument out whose jobs keep failing for reasons of its own."""
-    last = since_release(tx, instrument, instrument_id, SICK_OF)
+    last = newest_acts(tx, instrument, instrument_id)[-SICK_OF:]
     faults = [job.fault for job in last if job.fault in MACHINE_FAULTS]
     if len(faults) >= SICK:
-        hold(tx, instrument, f"{len(faults)} of its last {len(last)} jobs failed: {', '.join(map(str, faults))}", at)
+        hold(tx, instrument, f"{len(faults)} of its last {len(last)} runs failed: {', '.join(map(str, faults))}", at)
 
 
 def hold_if_off(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
     """Take an instrument out, twin or not, whose own reference was off twice in a row: all that it reads is wrong."""
-    newest = {job.tray or job.id: job for job in reversed(since_release(tx, instrument, instrument_id, MOST_ON_TRAY))}
-    last = list(newest.values())[-TWICE:]
+    last = newest_acts(tx, instrument, instrument_id)[-TWICE:]
     if len(last) == TWICE and all(any(abs(c["zeta"]) >= ACTION for c in job.as_run.get("checks", ())) for job in last):
         hold(tx, instrument, f"drift: {last[-1].message}; calibrate it, then release it", at)
+
+
+def newest_acts(tx: Transaction, instrument: str, instrument_id: str) -> list[db.Job]:
+    """A job of each of its newest runs since somebody released it last: the samples of a tray share one."""
+    return list({j.tray or j.id: j for j in reversed(since_release(tx, instrument, instrument_id, LOOKED_AT))}.values())
 
 
 def since_release(tx: Transaction, instrument: str, instrument_id: str, count: int) -> list[db.Job]:

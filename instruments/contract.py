@@ -271,6 +271,7 @@ class Run:
     remaining_s: float = 0.0  #: lab seconds the device expects to need
     fault: Fault | None = None
     message: str = ""
+    ended_at: AwareDatetime | None = None  #: lab time, where the device tells when it was over
 
 
 @dataclass(frozen=True)

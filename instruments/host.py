@@ -8,7 +8,7 @@ the job. An act that may have begun is never sent again on a guess.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,6 +31,7 @@ from instruments.contract import (
     Run,
     RunState,
     Salvages,
+    Unknowable,
 )
 from instruments.crashpoint import crashpoint
 from instruments.errors import Fenced, InstrumentError, InvalidMeasurement, OutOfLimits, TransportError
@@ -84,6 +85,7 @@ class Host:
         self._turn = asyncio.Lock()
         self._called_off: dict[str, str] = {}  #: jobs that were broken off before they came, and why
         self._unread: dict[str, int] = {}  #: times in a row that a job's result made no sense
+        self._due: dict[str, datetime] = {}  #: when a run would be over, as the device said when it was last looked at
 
     def describe(self) -> list[Capability]:
         return list(self._capabilities.values())
@@ -242,33 +244,54 @@ class Host:
                 return entry.status()
             assert entry.run_id is not None
             try:
-                return await self._after(entry, await self.guarded.poll(entry.run_id))
+                run = await self.guarded.poll(entry.run_id)
             except TransportError as error:
-                return entry.status(message=str(error), fault=error.fault)
+                return await self._not_told(entry, error)
+            return await self._after(entry, run)
+
+    async def _not_told(self, entry: Entry, error: TransportError) -> JobStatus:
+        """The device does not tell of a run that is on record. One that answers all else has lost its memory."""
+        job_id = entry.request.job_id
+        try:
+            found = await self.guarded.find(entry.request, self.params(entry.request), entry.mark)
+        except TransportError:
+            return entry.status(message=str(error), fault=error.fault)
+        if isinstance(found, Found):
+            return await self._after(entry, found.run)
+        reason = found.reason if isinstance(found, Unknowable) else "it knows nothing of a run that it had confirmed"
+        self.journal.ended(job_id, JobState.IN_DOUBT, self.clock.now(), message=f"run {entry.run_id} began; {reason}")
+        crashpoint("forgotten run written")
+        return self._entry(job_id).status()
 
     async def _after(self, entry: Entry, run: Run) -> JobStatus:
         """What follows from where the run stands; a finished one is fetched at once."""
-        job_id, now = entry.request.job_id, self.clock.now()
+        job_id = entry.request.job_id
         if run.state in (RunState.RUNNING, RunState.WAITING_HUMAN):
-            return entry.status(message=run.message, eta=now + timedelta(seconds=run.remaining_s))
+            eta = self._due[job_id] = self.clock.now() + timedelta(seconds=run.remaining_s)
+            return entry.status(message=run.message, eta=eta)
         if run.state is RunState.DONE:
             return await self._fetch(entry, run)
         if run.state is RunState.ABORTED:
-            return await self._broken_off(entry, run.run_id, run.message or f"run {run.run_id} aborted", run.fault)
+            return await self._broken_off(entry, run, run.message or f"run {run.run_id} aborted", run.fault)
         message = run.message or f"run {run.run_id} failed"
-        self.journal.ended(job_id, JobState.FAILED, now, fault=run.fault, message=message)
+        self.journal.ended(job_id, JobState.FAILED, self._end_of(entry, run), fault=run.fault, message=message)
         crashpoint("failure written")
         return self._entry(job_id).status()
 
-    async def _broken_off(self, entry: Entry, run_id: str, why: str, fault: Fault | None) -> JobStatus:
+    def _end_of(self, entry: Entry, run: Run) -> datetime:
+        """When a run was over: by its own word or what was to be expected, as we may look long after; never later than now."""
+        request = entry.request
+        usual = entry.started_at + timedelta(seconds=self._capabilities[request.capability].expected_s(request.params))
+        return min(self.clock.now(), run.ended_at or self._due.get(request.job_id, usual))
+
+    async def _broken_off(self, entry: Entry, run: Run, why: str, fault: Fault | None) -> JobStatus:
         """Keep what the run had given. There are no readings in it: nothing half measured may pass as a value."""
         job_id = entry.request.job_id
-        files, said = await self._salvaged(entry.request, run_id)
+        at = self._end_of(entry, run)
+        files, said = await self._salvaged(entry.request, run.run_id)
         result = JobResult(job_id=job_id, raw_files=files, simulated=self.simulated) if files else None
         crashpoint("partial data fetched")
-        self.journal.ended(
-            job_id, JobState.ABORTED, self.clock.now(), fault=fault, message="; ".join([why, *said]), result=result
-        )
+        self.journal.ended(job_id, JobState.ABORTED, at, fault=fault, message="; ".join([why, *said]), result=result)
         crashpoint("abort written")
         return self._entry(job_id).status()
 
@@ -284,18 +307,18 @@ class Host:
         return files, [f"partial: {file.name.removeprefix(PARTIAL)} is kept" for file in files]
 
     async def _fetch(self, entry: Entry, run: Run) -> JobStatus:
-        job_id = entry.request.job_id
+        job_id, at = entry.request.job_id, self._end_of(entry, run)
         try:
             result = await self.guarded.fetch(entry.request, self.params(entry.request), run.run_id)
         except TransportError as error:
             return self._not_read(entry, run, error)
         except InvalidMeasurement as error:
-            self.journal.ended(job_id, JobState.FAILED, self.clock.now(), fault=error.fault, message=str(error))
+            self.journal.ended(job_id, JobState.FAILED, at, fault=error.fault, message=str(error))
             crashpoint("invalid result written")
             return self._entry(job_id).status()
         crashpoint("result fetched")
         result = result.model_copy(update={"simulated": self.simulated})
-        self.journal.ended(job_id, JobState.DONE, self.clock.now(), result=result)
+        self.journal.ended(job_id, JobState.DONE, at, result=result)
         crashpoint("result written")
         return self._entry(job_id).status()
 
@@ -318,6 +341,7 @@ class Host:
 
     async def release(self, job_id: str) -> None:
         self._unread.pop(job_id, None)
+        self._due.pop(job_id, None)
         self.journal.release(job_id)
 
     async def list_open(self) -> list[str]:
@@ -337,7 +361,7 @@ class Host:
             except InstrumentError as error:
                 return entry.status(message=f"not aborted: {error}", fault=error.fault)
             if run.state is RunState.ABORTED:
-                return await self._broken_off(entry, run.run_id, reason, Fault.OPERATOR)
+                return await self._broken_off(entry, run, reason, Fault.OPERATOR)
             return await self._after(entry, run)
 
     # -- submit, wait, fetch --------------------------------------------------------------

@@ -146,8 +146,8 @@ class Human:
             return Run(run_id=run_id, state=RunState.WAITING_HUMAN, message=WAITS, remaining_s=left_s)
         words = f"{answer.by}: {answer.note}" if answer.note else f"by {answer.by}"
         if answer.done:
-            return Run(run_id=run_id, state=RunState.DONE, message=words)
-        return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.SAMPLE_LOST, message=words)
+            return Run(run_id=run_id, state=RunState.DONE, message=words, ended_at=answer.at)
+        return Run(run_id=run_id, state=RunState.FAILED, fault=Fault.SAMPLE_LOST, message=words, ended_at=answer.at)
 
     async def _pretend(self, job_id: str) -> float:
         """The simulated technician has done it, if its time is over; else the lab seconds left."""

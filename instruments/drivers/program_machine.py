@@ -70,6 +70,9 @@ class ProgramMachine:
         """
         sample, label = quoted(request.samples[0].sample_id), quoted(request.job_id)
         commands = [("PROG:CLE", ""), (f"PROG:SAMP {sample}", f"SAMP={sample}"), (f"PROG:LAB {label}", f"LAB={label}")]
+        await self.wire.write(
+            "*CLS"
+        )  # what it refused before, a run that it has forgotten, is no fault of this program
         for command, _ in [*commands, *program]:
             await self.wire.write(command)
         await accepted(self.wire, "the program")
@@ -154,5 +157,6 @@ class ProgramMachine:
 
     async def abort(self, run_id: str) -> None:
         """Stop the running program."""
+        await self.wire.write("*CLS")
         await self.wire.write("ABOR")
         await accepted(self.wire, "the abort")

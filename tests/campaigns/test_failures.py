@@ -312,7 +312,7 @@ def test_an_instrument_whose_jobs_keep_failing_is_taken_out() -> None:
         breaks(lab, "analyser-1", "start", error)
         await run(lab, budget={"experiments": 10}, failures={"jam": "other"})
         (hold,) = found(lab, db.Hold)
-        assert (hold.instrument, "jobs failed: jam" in hold.reason) == ("analyser-1", True)
+        assert (hold.instrument, "runs failed: jam" in hold.reason) == ("analyser-1", True)
         assert {e.state for e in found(lab, db.Experiment)} == {"done"}
 
     live(work())

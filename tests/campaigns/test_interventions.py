@@ -709,3 +709,16 @@ def test_a_wish_that_changes_while_a_campaign_comes_to_rest_is_heeded(state: str
         lab.close()
 
     live(work())
+
+
+def test_a_tray_that_jams_is_one_failure_of_its_furnace_and_not_eight() -> None:
+    async def story(floor: Floor) -> None:
+        floor.lab.sim.world.once["furnace-1"] = ["jam"]
+        id = await floor.launch(ALLOY, budget={"experiments": 16})
+        await floor.until(every_s=600)
+        assert [len({job.tray}) for job in floor.find(db.Job, fault="jam")] == [1] * 8
+        assert floor.find(db.Hold) == []
+        assert floor.campaign(id).state == "done", floor.campaign(id).reason
+        assert sorted(floor.states()).count("done") == 8
+
+    at_work(story, "alloy")

@@ -109,6 +109,20 @@ def test_machines_that_lost_their_memory_leave_a_doubt_that_only_a_person_can_se
     lab.close()
 
 
+@pytest.mark.parametrize("point", ["start confirmed", "run recorded"])
+def test_a_run_that_its_machine_has_forgotten_is_a_doubt_too(tmp_path: Path, point: str) -> None:
+    """Its start was confirmed; a machine that knows nothing of it any more is not asked for ever."""
+    lab = CrashLab.make(tmp_path / "lab", Setting(experiments=4, in_flight=1))
+    assert At(point, 4).strike(lab)
+    lab.forget()
+    assert At("doubt written" if point == "start confirmed" else "forgotten run written").strike(lab)
+    assert lab.finish() == ""
+    found = gather(lab)
+    assert [(t.question, t.job_id, t.answered_by) for t in found.tasks] == [("in_doubt", "E-00002/mix", TECHNICIAN)]
+    assert [e.state for e in found.experiments] == ["done"] * 4
+    lab.close()
+
+
 def test_killed_after_a_machine_refused_the_start(tmp_path: Path) -> None:
     lab = CrashLab.make(tmp_path / "lab", Setting(experiments=3, in_flight=1))
     assert At("lease taken", 3).strike(lab)

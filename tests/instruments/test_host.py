@@ -14,12 +14,13 @@ import pytest
 from instruments import registry
 from instruments.clock import Clock, ScaledClock
 from instruments.conformance import check
-from instruments.contract import Driver, Fault, InstrumentConfig, JobRequest, JobState
+from instruments.contract import Driver, Fault, InstrumentConfig, JobRequest, JobState, JobStatus
 from instruments.errors import BadReply, Fenced, ReplyTimeout
 from instruments.host import UNREADABLE, Host
 from instruments.journal import Journal
 from instruments.sim.control import SimulatorControl, ensure_running
 from instruments.sim.electrolyte import DEVICES
+from tests.virtual_lab import VirtualLab, live
 
 NAMES = {"doser-1": "gravimetric-doser", "thermostat-1": "thermostat", "analyser-1": "impedance-analyser"}
 POINTS = ["intent written", "start sent", "start confirmed", "run recorded", "result fetched", "result written"]
@@ -195,6 +196,25 @@ async def test_a_jam_is_a_value_not_an_exception(sim: Path, tmp_path: Path) -> N
     status, result = await made.perform(example("doser-1"))
     assert (status.state, status.fault, result) == (JobState.FAILED, Fault.JAM, None)
     await made.close()
+
+
+@pytest.mark.parametrize("looked_at", [True, False], ids=["looked at before", "started anew"])
+def test_a_run_that_ended_long_before_anybody_looked_has_not_lasted_so_long(looked_at: bool) -> None:
+    lab = VirtualLab()
+
+    async def night() -> JobStatus:
+        made = lab.hosts["doser-1"]
+        begun = await made.submit(example("doser-1"))
+        assert begun.state is JobState.RUNNING
+        made = made if looked_at else Host("doser-1", made.driver, made.journal, lab.clock)
+        await lab.clock.sleep(12 * 3600)
+        return await made.status("E-1/step")
+
+    status = live(night())
+    lab.close()
+    assert status.started_at is not None
+    assert status.ended_at is not None
+    assert (status.state, 60 < (status.ended_at - status.started_at).total_seconds() < 3600) == (JobState.DONE, True)
 
 
 async def test_a_held_instrument_takes_no_work_until_it_is_released(sim: Path, tmp_path: Path) -> None:
