@@ -53,14 +53,15 @@ def exhausted(limits: Limits, used: Used) -> str | None:
     if limits.time_s is not None and used.time_s >= limits.time_s:
         return f"time budget of {limits.time_s / 3600:.4g} h of lab time used"
     if limits.money is not None and used.money >= limits.money:
-        return f"money budget of {limits.money:.6g} used"
+        return f"money budget of {limits.money:.6g} EUR used"
     return None
 
 
 def affordable(limits: Limits, used: Used, cost: Cost) -> str | None:
     """Why this experiment cannot be paid for; None when it can. Called before each one starts."""
     if limits.money is not None and used.money + cost.money > limits.money:
-        return f"money budget of {limits.money:.6g}: {used.money:.6g} used or promised, the next takes {cost.money:.3g}"
+        known = f"{used.money:.6g} used or promised, the next takes {cost.money:.3g}"
+        return f"money budget of {limits.money:.6g} EUR: {known}"
     for name, need in cost.stock_mg.items():
         limit = limits.stock_mg.get(name)
         if limit is not None and used.stock_mg.get(name, 0.0) + need > limit:

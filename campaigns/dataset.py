@@ -5,6 +5,7 @@ What is understood is said in `Dataset.notes`; what cannot be is refused with it
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 DONE, PENDING, FAILED = "done", "pending", "failed"
 STATES = (DONE, PENDING, FAILED)
+LONG_ENOUGH, MISSPELT = (
+    3,
+    0.8,
+)  #: letters of a name, and likeness, from which a column that is not used may be meant by it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +198,11 @@ class Reading:
 
     def _say_what_is_left_out(self) -> None:
         unused = [name for name in self.head.names if name and name not in self.places.values()]
+        for name in (n for n in self.wanted.components if n not in self.places and len(n) >= LONG_ENOUGH):
+            for column in difflib.get_close_matches(name, unused, n=1, cutoff=MISSPELT):
+                message = f"there is no column {name!r}, but one {column!r}"
+                hint = f'write [data.columns] {name} = "{column}" if that is meant, else rename it'
+                self.findings.faults.append(Fault(message=message, line=1, hint=hint, code="LAB-0220"))
         if unused:
             self.findings.notes.append(
                 f"not used: column{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))}"

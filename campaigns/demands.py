@@ -19,6 +19,7 @@ from campaigns.space import CompositionSpace, Space
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
 from campaigns.units import convertible
+from campaigns.weighing import masses_mg
 from instruments.contract import Capability
 from materials_db.formula import Formula
 
@@ -42,13 +43,30 @@ def against_lab(capabilities: Mapping[str, Sequence[Capability]], stock: Mapping
     steps = frozenset({"recipe.steps"})
     return (
         Check(step_faults, steps),
+        Check(unused_settings, steps | {"process"}),
         Check(lambda spec: stock_faults(spec, stock, capabilities), steps | {"composition.components"}),
         Check(lambda spec: measure_faults(spec, capabilities), steps | WANTED | {"composition.components"}),
         Check(lambda spec: unit_faults(spec, capabilities), steps | WANTED),
+        Check(lambda spec: small_stock_faults(spec, capabilities), VARIED | {"recipe", "budget"}),
         Check(lambda spec: limit_faults(spec, capabilities, "nothing"), steps),
         Check(lambda spec: limit_faults(spec, capabilities, "settings"), steps | {"process", "candidates"}),
         Check(lambda spec: limit_faults(spec, capabilities, "composition"), VARIED | {"recipe"}),
     )
+
+
+def unused_settings(spec: Spec) -> list[Fault]:
+    """Process parameters that no step asks for: they would go on record as settings that nothing ever had."""
+    used = {value for step in spec.recipe.steps for value in step.params.values() if isinstance(value, str)}
+    return [
+        Fault(
+            message=f"no step of the recipe uses it: nothing would ever be set to {name}",
+            key=f"process.{name}",
+            hint=f'write "${name}" as the value of a step\'s parameter, or leave it out',
+            code="LAB-0230",
+        )
+        for name in spec.process
+        if f"${name}" not in used
+    ]
 
 
 def step_fault(i: int, section: StepSection, capabilities: Mapping[str, Sequence[Capability]]) -> Fault | None:
@@ -186,6 +204,28 @@ def units_of(name: str, spec: Spec, capabilities: Mapping[str, Sequence[Capabili
         for quantity, unit in c.units.items()
         if name == quantity or (quantity.endswith(".") and name.startswith(quantity))
     }
+
+
+def small_stock_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Budgets of feedstock that not even the sample with least of it could be made from."""
+    composition, limits = spec.space.composition, spec.allowance.stock_mg
+    if composition is None or not limits or not any(weighs(offering(s, capabilities)) for s in spec.recipe.steps):
+        return []
+    made = [
+        masses_mg(candidate, composition.formulas, composition.basis, spec.recipe.batch)
+        for candidate in extremes(spec.space)
+    ]
+    least = {name: min(masses.get(name, 0.0) for masses in made) for name in limits}
+    return [
+        Fault(
+            message=f"no experiment can be made: each takes {least[name] / 1000:.3g} g of {name} or more",
+            key=f"budget.stock.{name}",
+            value=f"{limit / 1000:.3g} g",
+            code="LAB-0201",
+        )
+        for name, limit in limits.items()
+        if least[name] > limit
+    ]
 
 
 def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]], of: Needs) -> list[Fault]:

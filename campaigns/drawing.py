@@ -157,7 +157,7 @@ class Drawing:
             return self.uniform(rng, size)
         tried = self.uniform(rng, max(REJECTION, 2 * size))
         found = tried[allowed(self.space, tried)]
-        if len(found) < size and len(found) >= len(tried) // 50:
+        if len(found) and len(found) < size and len(found) >= len(tried) // 50:
             more = self.uniform(rng, min(200_000, int(1.3 * size * len(tried) / len(found))))
             found = np.vstack([found, more[allowed(self.space, more)]])
         if len(found) >= min(size, SOLVED):

@@ -132,7 +132,7 @@ def parameters(capability: Capability, raw: Mapping[str, Any], spec: Spec, candi
             hint = f", did you mean {near[0]!r}?" if near else f"; it knows {', '.join(keys) or 'none'}"
             raise RecipeError(f"{capability.name} has no parameter {key!r}{hint}", key)
         field, unit = keys[key]
-        found[field] = number(value, unit, key, spec)
+        found[field] = number(value, unit, key)
     if MASSES in capability.params_model.model_fields:
         composition = spec.space.composition
         if composition is None:
@@ -155,7 +155,7 @@ def parameter_keys(capability: Capability) -> dict[str, tuple[str, str]]:
     return keys
 
 
-def number(value: Any, unit: str, key: str, spec: Spec) -> Any:
+def number(value: Any, unit: str, key: str) -> Any:
     """A parameter's value in the unit of its field."""
     if isinstance(value, _Setting):
         return setting(value, unit, key)
@@ -169,6 +169,8 @@ def number(value: Any, unit: str, key: str, spec: Spec) -> Any:
 
 def setting(value: _Setting, unit: str, key: str) -> Any:
     """A process setting in the unit of the field: hours of the campaign file as the seconds of an instrument."""
+    if isinstance(value.value, str) and unit not in ("", "1"):  # a choice among quantities: "25 degC" or "40 degC"
+        return number(value.value, unit, key)
     if not value.unit or isinstance(value.value, str):
         return value.value
     try:
@@ -194,10 +196,15 @@ def limit_words(capability: Capability, error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key} is missing"
     context = error.get("ctx", {})
+    unit = "" if unit == "1" else unit
     limit = next((f"{word} {context[c]:g} {unit}".rstrip() for c, word in LIMITS.items() if c in context), None)
     if limit:
         return f"{key} = {error['input']:g} {unit}".rstrip() + f" is outside the hard limits: {limit}"
+    if error["type"] in NO_NUMBER:
+        return f"{key} = {error['input']!r} is not {NO_NUMBER[error['type']]}"
     return f"{key}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
+NO_NUMBER = {"float_parsing": "a number", "float_type": "a number", "int_type": "a whole number"}
+NO_NUMBER |= dict.fromkeys(("int_parsing", "int_from_float"), "a whole number")
 LIMITS = {"ge": "at least", "le": "at most", "gt": "above", "lt": "below"}

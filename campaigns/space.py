@@ -147,14 +147,19 @@ class CompositionSpace:
                 f" but max_present is {self.max_present}"
             )
         low = sum(self.bounds(c)[0] for c in must)
-        high = sum(sorted((self.bounds(c)[1] for c in self.components), reverse=True)[: self.max_present])
+        room = None if self.max_present is None else self.max_present - len(must)
+        others = sorted((self.bounds(c)[1] for c in self.components if c.may_be_absent), reverse=True)[:room]
+        high = sum(self.bounds(c)[1] for c in must) + sum(others)
         for c in self.components:
             if problem := c.between_steps(self.step):
                 raise SpaceError(problem)
         if low > self.steps:
             raise SpaceError(f"no composition can sum to 1: the smallest fractions already sum to {low / self.steps:g}")
         if high < self.steps:
-            raise SpaceError(f"no composition can sum to 1: the largest fractions only sum to {high / self.steps:g}")
+            among = "" if self.max_present is None else f" of the {self.max_present} components that may be present"
+            raise SpaceError(
+                f"no composition can sum to 1: the largest fractions{among} only sum to {high / self.steps:g}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -297,10 +302,10 @@ class Space:
                 raise SpaceError(f"candidate {row + 1} of the list: {problem}")
             return
         if self.composition is not None and self.composition.draw(random.Random(0)) is None:
-            raise SpaceError(
-                "no composition satisfies all constraints together: "
-                + ", ".join(repr(c.name) for c in self.composition.constraints)
-            )
+            names = [f"constraint {c.name!r}" for c in self.composition.constraints]
+            if self.composition.max_present is not None:
+                names.append(f"max_present = {self.composition.max_present}")
+            raise SpaceError(f"no composition satisfies all of these together: {', '.join([*names, 'the bounds'])}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -334,8 +339,13 @@ class Space:
         return [(int(row), self._problem_of_row(pool, int(row))) for row in bad]
 
     def _problem_of_row(self, pool: Pool, row: int) -> str:
+        import numpy as np
+
         counts, settings = pool.counts[row], pool.settings[row]
         if self.composition is not None:
+            if off := np.flatnonzero(counts != counts.round()).tolist():
+                name, share = pool.components[off[0]], counts[off[0]] / pool.steps
+                return f"{name} = {share:.6g} is not on the dispenser's grid of {float(self.composition.step):g}"
             shares = {n: exact(round(float(c), 9)) / pool.steps for n, c in zip(pool.components, counts, strict=True)}
             if problems := self.composition.problems(shares):
                 return problems[0]

@@ -179,6 +179,8 @@ def list_of(
     import numpy as np
 
     table = read_dataset(path, layout, Wanted(composition=composition, process=process, blanks=False))
+    if not len(table.lines):
+        raise FileFaults(path, [Fault(message="it has no rows: nothing is there to choose from", code="LAB-0225")])
     names, steps = (composition.names, composition.steps) if composition else ((), 1)
     scaled = table.shares * steps
     near = np.round(scaled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,9 +133,6 @@ def release(lab: Lab, name: str, by: str | None) -> None:
 
 
 def active(tx: Transaction, lab: Lab, name: str) -> list[db.Hold]:
-    """Holds on an instrument of this lab. Raises UsageError when there is none of that name."""
-    if name not in lab.file.instruments:
-        near = difflib.get_close_matches(name, lab.file.instruments, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(lab.file.instruments)}"
-        raise UsageError(f"this lab has no instrument {name!r}", hint=hint)
+    """Holds on an instrument of this lab. Raises NotFoundError when there is none of that name."""
+    lab.named(name)
     return tx.find(db.Hold, instrument=name, state="active")

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl import registration, wiring
+from labctl import registration, stopping, wiring
 from labctl.errors import UsageError
 from labctl.labfile import MAIN
 from materials_db.looking import there
@@ -48,9 +48,17 @@ def examine(folder: Path) -> list[Row]:
         worker(lab),
         *other_hosts(lab, here),
         *clock(lab),
+        *stopped(lab),
         *calibrations(lab),
         *instruments(lab, here),
     ]
+
+
+def stopped(lab: Lab) -> list[Row]:
+    """Whether somebody has stopped the whole lab, here or, on a server, from another machine."""
+    if not stopping.stopped(lab.folder, lab.glance_path):
+        return []
+    return [finding("stop", "wrong", "the whole lab is stopped: nothing is begun", "labctl stop --release")]
 
 
 def disk(folder: Path) -> Row:
@@ -213,26 +221,13 @@ async def ask_all(lab: Lab, host: str = MAIN) -> dict[str, Any]:
             await driven.close()
 
 
-def known(lab: Lab, name: str) -> None:
-    """Raise UsageError unless the lab has an instrument of that name."""
-    import difflib
-
-    if name not in lab.file.instruments:
-        near = difflib.get_close_matches(name, lab.file.instruments, n=1)
-        there = ", ".join(lab.file.instruments)
-        raise UsageError(
-            f"there is no instrument {name!r}", hint=f"did you mean {near[0]}?" if near else f"there are {there}"
-        )
-
-
 def instrument_details(lab: Lab, name: str) -> Row:
     """One instrument: what it can do within which limits, whether it answers, what it read last of its reference."""
     from instruments import registry
     from instruments.limits import bounded
     from materials_db import glance
 
-    known(lab, name)
-    section = lab.file.instruments[name]
+    section = lab.named(name)
     health = asyncio.run(ask_all(lab, section.host))[name] if nobody_works(lab, section.host) else None
     return {
         "name": name,
@@ -285,7 +280,7 @@ def test_instrument(lab: Lab, name: str, *, yes: bool) -> list[Row]:
     """
     from labctl.locks import host_lock
 
-    known(lab, name)
+    lab.named(name)
     used = [*listed_before(lab, name), name]
     if not lab.file.lab.simulated and not yes:
         raise UsageError(f"the test runs real jobs on {', '.join(used)}", hint=f"labctl instrument test {name} --yes")

@@ -186,10 +186,11 @@ def show_task(row: Row) -> None:
     say(f"  {row['prompt']['text']}")
     for field in row["prompt"].get("fields", []):
         say(f"  read off {field['name']} in {field['unit']}, {field['low']:g} to {field['high']:g}")
+    if row["state"] == "withdrawn":
+        say("  withdrawn: nothing is asked any more")
+        return
     if row["state"] != "open":
-        say(
-            f"  answered by {row['answered_by']} {moment(row['answered_at'] or '')}: {row['answer'].get('note') or row['state']}"
-        )
+        say(f"  answered by {row['answered_by']} {moment(row['answered_at'] or '')}: {'; '.join(answer_words(row))}")
         return
     samples = " ".join(["--sample LABEL"] * len(row["samples"]))  # to be read off the sample, not off this page
     values = "".join(f" --value {f['name']}=NUMBER" for f in row["prompt"].get("fields", []))
@@ -201,6 +202,15 @@ def show_task(row: Row) -> None:
     else:
         say(f"  when it is done:   labctl task done {row['id']} {samples}{values}")
     say(f'  if it went wrong:  labctl task fail {row["id"]} {samples} --reason "..."')
+
+
+def answer_words(row: Row) -> list[str]:
+    """What a person said of a task."""
+    answer, units = row["answer"], {f["name"]: f["unit"] for f in row["prompt"].get("fields", [])}
+    happened = {True: ["it happened"], False: ["it never began"]}.get(answer.get("happened"), [])
+    values = [f"{name} = {value:g} {units.get(name, '')}".rstrip() for name, value in answer.get("values", {}).items()]
+    lost = [f"{sample} is lost: {why}" for sample, why in answer.get("lost", {}).items()]
+    return [*(happened or [row["state"]]), *values, *lost, *([answer["note"]] if answer.get("note") else [])]
 
 
 def quality_of(m: db.Measurement) -> str:

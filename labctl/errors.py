@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from campaigns.toml_file import FileFaults
 
 
-LISTED = ("campaign", "experiment", "sample", "candidate", "measurement", "task")  #: kinds with a `list` command
+LISTED = (
+    "campaign",
+    "experiment",
+    "sample",
+    "candidate",
+    "measurement",
+    "task",
+    "instrument",
+)  #: kinds with a `list` command
 
 
 class LabError(Exception):
@@ -165,7 +173,7 @@ def report(error: Exception) -> Report:
     if isinstance(error, db.NotFoundError):
         return Report("LAB-0301", 3, str(error), (), f"labctl {error.kind} list" if error.kind in LISTED else "")
     kinds: tuple[tuple[type[Exception], str, int, str], ...] = (
-        (db.NewerDatabaseError, "LAB-0302", 2, ""),
+        (db.NewerDatabaseError, "LAB-0302", 2, "install the newest labctl; nothing was touched"),
         (db.UnreachableError, "LAB-0303", 5, "see that the server runs and lets you in, then the same command again"),
         (db.NetworkDriveError, "LAB-0304", 2, db.NetworkDriveError.remedy),
         (db.ConflictError, "LAB-0601", 6, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
-from labctl.labfile import HUMAN, MAIN, LabFile
+from labctl.labfile import HUMAN, MAIN, InstrumentSection, LabFile
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,6 +83,16 @@ class Lab:
 
         return SqlStore.reader(self.url, self.state / "raw")
 
+    def named(self, name: str) -> InstrumentSection:
+        """What the lab file says of an instrument. Raises NotFoundError, with the nearest name."""
+        from materials_db.errors import NotFoundError
+
+        if name not in self.file.instruments:
+            near = difflib.get_close_matches(name, self.file.instruments, n=1)
+            said = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.file.instruments)}"
+            raise NotFoundError(f"this lab has no instrument {name!r}; {said}", "instrument")
+        return self.file.instruments[name]
+
     def instrument_configs(self) -> dict[str, InstrumentConfig]:
         """The instruments as their drivers want to hear of them; simulated ones get the simulator's addresses."""
         there = self.simulator().addresses if self.file.lab.simulated else {}
@@ -111,19 +122,33 @@ class Lab:
         }
 
     def simulator(self) -> Any:
-        """The simulated lab's process, started if it is not running."""
-        from instruments.sim.control import ensure_running
+        """The simulated lab's process, started if it is not running, or as labctl.toml was before and nobody works."""
+        from instruments.sim.control import ensure_running, running
 
-        simulation = self.file.simulation
-        return ensure_running(
-            self.state / "simulator",
-            devices={n: section.driver for n, section in self.file.instruments.items() if section.driver != HUMAN},
-            speed=simulation.speed,
-            seed=simulation.seed,
-            simulator=self.file.lab.simulator or "electrolyte",
-            faults=simulation.faults,
-            idle_minutes=simulation.idle_s / 60,
-        )
+        folder, simulation = self.state / "simulator", self.file.simulation
+        options: dict[str, Any] = {
+            "devices": {n: section.driver for n, section in self.file.instruments.items() if section.driver != HUMAN},
+            "speed": simulation.speed,
+            "seed": simulation.seed,
+            "simulator": self.file.lab.simulator or "electrolyte",
+            "faults": simulation.faults,
+            "idle_minutes": simulation.idle_s / 60,
+        }
+        if (found := running(folder)) is not None:
+            if found.options in ({}, options) or self._worked():
+                return found
+            self.simulator_control().stop()  # its machines keep their memory
+        return ensure_running(folder, **options)
+
+    def _worked(self) -> bool:
+        """Whether some worker may have the machines in its hands."""
+        from labctl.locks import is_worked
+        from materials_db.errors import UnreachableError
+
+        try:
+            return any(is_worked(self, host) for host in {MAIN, *self.file.hosts})
+        except UnreachableError:
+            return True
 
     def keep_machines(self) -> None:
         """Bring simulated machines back whose process died. Real ones are for people to switch on."""

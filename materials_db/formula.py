@@ -33,7 +33,7 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 HYDRATE_DOTS = "·•⋅∙*"
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 #: ``CuSO4.5H2O`` could be O4.5 or five waters, ``MgCl2.6NH3`` six ammonias: refused rather than guessed
-DOTTED_ADDUCT = re.compile(r"\.[0-9]*(?:H2O|NH3|\(H2O\)|\(NH3\))(?=$|[)\]}])")
+DOTTED_ADDUCT = re.compile(r"\.[0-9]*(?:H2O|H20|NH3|CH3OH|C2H5OH|\(H2O\)|\(NH3\))(?=$|[)\]}])")
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 SPELLINGS = 1000  #: at most so many are looked at for a hint
@@ -113,6 +113,7 @@ def _read(text: object) -> dict[str, Fraction]:
 
 
 def _dotted(text: str) -> str:
+    text = re.sub(r"\.([0-9]+)\s+(?=[A-Z(\[{])", r"·\1", text)  # CuSO4.5 H2O
     joined = re.sub(r"\s*([·•⋅∙*])\s*([0-9.]*)\s*", r"\1\2", text.strip())  # a hydrate that has its dot already
     return re.sub(r"\s*[.·•*]?\s+", "·", joined)
 

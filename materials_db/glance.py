@@ -81,6 +81,12 @@ def campaign(path: Place, id: str) -> Row:
     return campaigns(path, id)[0]
 
 
+def namesakes(path: Place, id: str) -> list[str]:
+    """Campaigns at work that have the same name: of an earlier state of its file, or of another start."""
+    query = "SELECT b.id FROM campaign a JOIN campaign b ON b.name = a.name AND b.id <> a.id WHERE a.id = ? AND b.state = 'running'"
+    return [row["id"] for row in ask(path, f"{query} ORDER BY b.id", id)]
+
+
 def with_best(path: Place, row: Row) -> Row:
     """Add what is wanted in words, the budget and the best so far; limits must be kept."""
     spec = json.loads(row.pop("spec"))

@@ -30,6 +30,7 @@ class SimulatorInfo:
     ports: Mapping[str, int]
     schemes: Mapping[str, str]
     control: int
+    options: Mapping[str, Any]  #: with which it was started, of those that a lab file states; none of a benchmark's
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -51,7 +52,13 @@ def running(folder: Path) -> SimulatorInfo | None:
         info = json.loads((folder / INFO).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None  # it is just starting, or stopping
-    return SimulatorInfo(pid=info["pid"], ports=info["ports"], schemes=info["schemes"], control=info["control"])
+    return SimulatorInfo(
+        pid=info["pid"],
+        ports=info["ports"],
+        schemes=info["schemes"],
+        control=info["control"],
+        options=info.get("options", {}),
+    )
 
 
 def ensure_running(

@@ -43,6 +43,7 @@ class Server:
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder = folder
+        self.options = options
         self.idle_s = options.idle_minutes * 60.0
         memory = MachineMemory(folder / "machines.sqlite", full_sync=not options.fast)
         clock = ScaledClock(resumed(memory), options.speed)
@@ -72,7 +73,8 @@ class Server:
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
         schemes = {name: machine.scheme for name, machine in self.lab.machines.items()}
         port = control.sockets[0].getsockname()[1]
-        announce({"pid": os.getpid(), "ports": self.ports, "schemes": schemes, "control": port})
+        known = {"ports": self.ports, "schemes": schemes, "control": port, "options": stated(self.options)}
+        announce({"pid": os.getpid(), **known})
         while not self.stopping.is_set():
             self._keep_time()
             with contextlib.suppress(TimeoutError):
@@ -264,6 +266,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="do not wait for the disk (benchmarks)")
     parser.add_argument("--ready-fd", type=int, help="file descriptor to say 'ready' on")
     return parser.parse_args(arguments)
+
+
+def stated(options: argparse.Namespace) -> dict[str, Any]:
+    """With what it was started, as far as lab files can say it; nothing where it is not as they would have it."""
+    if options.fast or options.durations != 1.0:
+        return {}
+    names = ("speed", "seed", "simulator", "faults", "idle_minutes")
+    return {"devices": dict(d.split("=", 1) for d in options.device), **{n: getattr(options, n) for n in names}}
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,11 +45,27 @@ def run(
 ) -> None:
     """Run a campaign, or go on with the unfinished one that was started from the same file."""
     from labctl import campaigning, live, session
+    from materials_db import glance
 
     if dry_run:
         print(campaigning.dry_run(open_lab(lab), file))
         return
-    live.follow(session.run_campaign(lab_folder(lab), file, fresh=fresh), quiet=quiet)
+    say_if_stopped(lab)
+    ours = session.run_campaign(lab_folder(lab), file, fresh=fresh)
+    for other in glance.namesakes(ours.lab.glance_path, ours.campaign_id):
+        print(
+            f"note: {other}, of the same name, is not finished and goes on too; else: labctl campaign stop {other}",
+            file=sys.stderr,
+        )
+    live.follow(ours, quiet=quiet)
+
+
+def say_if_stopped(lab: Path | None) -> None:
+    """Why nothing will begin, before the table that shows it."""
+    from labctl import stopping
+
+    if stopping.stopped(lab_folder(lab), database(lab)):
+        print(f"note: {stopping.NOTHING_BEGINS}", file=sys.stderr)
 
 
 @app.command(epilog="Example: labctl campaign resume C-0001")
@@ -58,6 +75,7 @@ def resume(campaign: CampaignArgument, lab: LabOption = None, quiet: QuietOption
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)
+    say_if_stopped(lab)
     live.follow(session.request(lab_folder(lab), id, "run"), quiet=quiet)
 
 

@@ -65,23 +65,28 @@ def done(
     lost: Annotated[
         list[str] | None, typer.Option("--lost", metavar="ID=WHY", help="One of several samples that did not survive.")
     ] = None,
-    happened: Annotated[
-        bool | None, typer.Option("--happened/--not-started", help="For a question in doubt: did the act take place?")
-    ] = None,
+    happened: Annotated[bool, typer.Option("--happened", help="To a question in doubt: the act took place.")] = False,
+    not_started: Annotated[
+        bool, typer.Option("--not-started", help="To a question in doubt: the act never began.")
+    ] = False,
     note: NoteOption = "",
     by: ByOption = None,
     lab: LabOption = None,
 ) -> None:
     """It is done, or this is what happened."""
     from labctl import asking
+    from labctl.errors import UsageError
     from materials_db import glance
 
     path = database(lab)
     id = glance.resolve(path, "T", task)
+    if happened and not_started:
+        raise UsageError("--happened and --not-started are two answers; nothing was written", hint="give one of them")
+    took_place = True if happened else False if not_started else None
     values, reasons = asking.numbers(value or ()), asking.reasons(lost or ())
     follows = asking.respond(
         open_lab(lab), id, done=True, by=by, note=note, samples=in_hand(path, id, sample),
-        values=values, happened=happened, lost=reasons,
+        values=values, happened=took_place, lost=reasons,
     )  # fmt: skip
     print(f"{id} is answered; {follows}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import sqlite3
@@ -95,6 +96,9 @@ def test_after_a_stop_nothing_begins_and_after_the_release_the_campaign_goes_on(
     campaign = begin(slow)
     stop(slow)
     nothing_begins(slow, campaign)
+    waiting = json.loads(slow("queue", "list", "-o", "json").stdout)["items"]
+    assert {row["reason"] for row in waiting} == {stopping.NOTHING_BEGINS}
+    assert "the whole lab is stopped" in slow("doctor", check=None).stdout
     assert slow("stop", "--release").stdout == "the lab may work again\n"
     assert slow("stop", "--release").stdout == "the lab was not stopped\n"
     goes_on_to_its_end(slow, campaign)

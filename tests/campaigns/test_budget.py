@@ -55,7 +55,7 @@ def test_money_that_was_not_weighed_in_comes_back() -> None:
 
 def test_money_that_is_promised_is_not_promised_again() -> None:
     refusal = affordable(Limits(money=10), Used(money=9.5), Cost(money=0.6))
-    assert refusal == "money budget of 10: 9.5 used or promised, the next takes 0.6"
+    assert refusal == "money budget of 10 EUR: 9.5 used or promised, the next takes 0.6"
 
 
 def test_the_target_counts_for_either_direction() -> None:

@@ -130,3 +130,15 @@ def test_a_range_of_tiny_numbers_keeps_its_settings(unit: float, step: float | N
 def test_an_ordinary_range_is_rounded_to_twelve_decimals_as_ever() -> None:
     for low, high in [(0.0, 1.0), (1e-3, 5e-3), (20.0, 900.0), (-1e300, 1e300)]:
         assert FloatParameter(name="x", low=low, high=high).digits == 12
+
+
+def test_mandatory_components_take_places_of_those_that_may_be_present() -> None:
+    """Al is always there with at most 0.3; only one of the others fits beside it."""
+    parts = (
+        Component(name="Al", formula="Al", low=Fraction(1, 10), high=Fraction(3, 10)),
+        Component(name="Cu", formula="Cu", high=Fraction(6, 10)),
+        Component(name="Mg", formula="Mg", high=Fraction(6, 10)),
+    )
+    loose = LinearConstraint(name="loose", coefficients={"Cu": Fraction(1)}, high=Fraction(9, 10))
+    with pytest.raises(SpaceError, match="of the 2 components that may be present only sum to 0.9"):
+        CompositionSpace(components=parts, step=Fraction(1, 20), max_present=2, constraints=(loose,))

@@ -53,6 +53,7 @@ quantity = "temperature"
 unit = "degC"
 {max}
 """
+USED = ('temperature = "25 degC", hold', 'temperature = "$bath", hold')
 BATH = '[process.bath]\ntype = "float"\nmin = "20 degC"\nmax = "40 degC"\n'
 SCREENS = [
     (
@@ -251,12 +252,12 @@ SCREENS = [
         f"c.toml:{at('in_flight') + 2}  optimizer.tray.shared[0] = \"bath\"\n    'bath' is no process parameter that fits here",
     ),
     (
-        [("[budget]", BATH + '[cost]\nper_experiment = "5 kg"\n[budget]')],
+        [("[budget]", BATH + '[cost]\nper_experiment = "5 kg"\n[budget]'), USED],
         f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.per_experiment = "5 kg"\n'
         "    '5 kg' is not in EUR or a unit of its kind; write for example '5 EUR'",
     ),
     (
-        [("[budget]", BATH + '[cost]\nsettings = { bath = "5 EUR/h" }\n[budget]')],
+        [("[budget]", BATH + '[cost]\nsettings = { bath = "5 EUR/h" }\n[budget]'), USED],
         f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 5}  cost.settings.bath = "5 EUR/h"\n'
         "    '5 EUR/h' is not in EUR/(delta_degC) or a unit of its kind",
     ),
@@ -303,6 +304,26 @@ SCREENS = [
         [("[budget]", '[process.float]\ntype = "float"\nmin = "20 degC"\nmax = 40\n[budget]')],
         f'LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at("[budget]") + 3}  process.float.max = "40"\n'
         "    40 has no unit; write for example '40 degC'",
+    ),
+    (
+        [("[budget]", BATH + "[budget]")],
+        f"LAB-0230: c.toml has one fault; nothing was done\nc.toml:{at('[budget]')}  process.bath\n"
+        '    no step of the recipe uses it: nothing would ever be set to bath; write "$bath" as the value of a step\'s parameter,'
+        " or leave it out",
+    ),
+    (
+        [
+            ("[budget]", '[process.bath]\ntype = "categorical"\nchoices = ["25 degC", "40"]\n[budget]'),
+            ('temperature = "25 degC", hold', 'temperature = "$bath", hold'),
+        ],
+        f"LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at('params = { temperature') + 3}"
+        '  recipe.steps[1].params.temperature = "$bath"\n'
+        "    step 'equilibrate': thermostat-1: temperature: '40' has no unit; write for example '40 degC'",
+    ),
+    (
+        [("experiments = 30", 'experiments = 30\nstock = { LiPF6 = "1 mg" }')],
+        f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('experiments') + 1}  budget.stock.LiPF6 = 0.001 g\n"
+        "    no experiment can be made: each takes 0.3 g of LiPF6 or more",
     ),
     (
         [("[budget]", "[budget")],
@@ -446,6 +467,17 @@ def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
     assert (spec.space.pool or ())[0].fractions["LiPF6"] == Fraction(1, 10)
 
 
+@pytest.mark.parametrize("rows", ["", "\n\n", ",,,\n"])
+def test_a_list_without_rows_is_refused(tmp_path: Path, rows: str) -> None:
+    with pytest.raises(FileFaults, match="it has no rows"):
+        read_campaign(pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{rows}"))
+
+
+def test_a_row_off_the_grid_names_the_component(tmp_path: Path) -> None:
+    with pytest.raises(FileFaults, match=r"LiPF6 = 0\.118812 is not on the dispenser's grid of 0\.01"):
+        read_campaign(pool(tmp_path, "LiPF6,EC,DMC,EMC\n0.12,0.32,0.42,0.15\n"))
+
+
 @pytest.mark.parametrize(
     ("csv", "reason", "line"),
     [
@@ -453,6 +485,7 @@ def test_a_list_of_candidates_is_the_space(tmp_path: Path) -> None:
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,lots\n", "'lots' is not a number", 2),
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,nan\n", "not a finite number", 2),
         ("LiPF6,EC,DMC,EMC\n0.1,0.3,0.3,\n", "empty", 2),
+        ("LiPF6,EC,DMC,EMCC\n0.1,0.3,0.3,0.3\n", "there is no column 'EMC', but one 'EMCC'", 1),
     ],
 )
 def test_a_bad_list_of_candidates_names_column_and_line(tmp_path: Path, csv: str, reason: str, line: int) -> None:

@@ -289,7 +289,7 @@ def test_errors_are_json_for_those_who_asked_for_json(tmp_path: Path, monkeypatc
         (["trace", "S-77"], 3, "there is no sample 'S-77'"),
         (["campaign", "run", "nothere.toml"], 2, "there is no such file"),
         (["campaign", "resume", "C-0099"], 3, "there is no campaign"),
-        (["instrument", "show", "dozer-1"], 2, "did you mean doser-1?"),
+        (["instrument", "show", "dozer-1"], 3, "did you mean doser-1?"),
         (["campagn"], 2, "Did you mean 'campaign'?"),
         (["campaign", "lst"], 2, "Did you mean 'list'?"),
         (["campaign", "list", "-o", "yaml"], 2, "'yaml' is not one of"),

@@ -406,7 +406,10 @@ def test_contradictory_constraints_are_refused(run: Any) -> None:
     more += '[[composition.constraints]]\nname = "little"\ncoefficients = { Fe = 1.0 }\nmax = 0.5\n'
     screen = run(*SUGGEST[:-2], campaign=CAMPAIGN + more)
     assert screen.code == 2
-    assert "no composition satisfies all constraints together: 'much', 'little'" in screen.err
+    assert (
+        "no composition satisfies all of these together: constraint 'much', constraint 'little', the bounds"
+        in screen.err
+    )
 
 
 LISTED = CAMPAIGN.split("[process")[0] + '[candidates]\nfile = "list.csv"\n'

@@ -38,6 +38,7 @@ TRAPS = [
     ("MgCl2.6NH3", "decimal or a hydrate"),
     ("CuSO4.5(H2O)", "decimal or a hydrate"),
     ("CuSO4·5 H2O", "CuSO4·5H2O"),
+    ("CuSO4.5 H2O", "CuSO4·5H2O"),
     ("CuSO4 · 5 H2O", "CuSO4·5H2O"),
     ("Fe٣O", "does not belong"),
     ("NaCl.2H2O", "full stop"),
