@@ -15,7 +15,7 @@ from campaigns.layout import BLOCKS, QUANTITY, STATE, UNIT, VALUE, Layout, Wante
 from campaigns.parameters import CategoricalParameter, IntegerParameter, Parameter
 from campaigns.pool import code_of
 from campaigns.shares import Findings, Shares
-from campaigns.tables import MOST, Head, Rows, head_of, read_rows, shortened, stem_and_unit
+from campaigns.tables import LARGEST, MOST, Head, Rows, head_of, read_rows, shortened, stem_and_unit
 from campaigns.toml_file import Fault, FileFaults
 from campaigns.units import UnitError, conversion, unit_in
 
@@ -94,6 +94,9 @@ class Reading:
         shares = Shares(self.layout, self.wanted, self.places, self.rows, self.findings).fractions()
         settings = [self._setting(p) for p in self.wanted.process]
         values = {q: self._converted(q, self.rows.columns[q]) for q in self.wanted.quantities}
+        for found in values.values():
+            tiny = (found != 0) & (abs(found) < 1 / LARGEST)
+            self.findings.refuse(tiny, lambda row: f"a value is too small to be reckoned with, below {1 / LARGEST:g}")
         u = {q: self._uncertainty(q) for q in self.wanted.quantities if f"u({q})" in self.places}
         state, block = self._state(), self._block()
         self._say_what_is_left_out()

@@ -199,13 +199,16 @@ class LeaveOneOut:
     measured: tuple[float, ...]  #: the objective's unit
     predicted: tuple[float, ...]
     sd: tuple[float, ...]  #: of a new measurement there: doubt and noise together
+    away: tuple[
+        float, ...
+    ]  #: measured less predicted, in such standard deviations, on the scale on which models see values
 
     def inside(self, share: float) -> float:
         """Share of the values inside the central interval that should hold `share` of them."""
         from scipy.special import ndtri
 
         reach = float(ndtri(0.5 + share / 2))
-        hits = [abs(m - p) <= reach * s for m, p, s in zip(self.measured, self.predicted, self.sd, strict=True)]
+        hits = [abs(z) <= reach for z in self.away]
         return sum(hits) / len(hits) if hits else float("nan")
 
 

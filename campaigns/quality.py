@@ -25,6 +25,11 @@ class HasModel(Protocol):
         self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
     ) -> LeaveOneOut: ...
 
+    def outliers(
+        self, space: Space, objective: Objective, history: Sequence[Observation], seed: int
+    ) -> dict[int, float]:
+        """Observations far from what all others say: number -> residual in standard deviations, worse is negative."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
@@ -45,8 +50,8 @@ class Quality:
         """From predictions of left-out values."""
         import numpy as np
 
-        measured, predicted, sd = (
-            np.asarray(a, dtype=float) for a in (left_out.measured, left_out.predicted, left_out.sd)
+        measured, predicted, sd, off = (
+            np.asarray(a, dtype=float) for a in (left_out.measured, left_out.predicted, left_out.sd, left_out.away)
         )
         away = np.abs(measured - predicted)
         error, spread = float(np.sqrt((away**2).mean())), float(measured.std())
@@ -55,7 +60,7 @@ class Quality:
             error=error,
             spread=spread,
             explained=1 - (error / spread) ** 2 if spread > 0 else None,
-            inside={stated: float((away <= width * sd).mean()) for stated, width in INTERVALS.items()},
+            inside={stated: float((np.abs(off) <= width).mean()) for stated, width in INTERVALS.items()},
             predicted=tuple(map(float, predicted)),
             sd=tuple(map(float, sd)),
             measured=tuple(map(float, measured)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,18 @@ def results_of(path: Path, layout: Layout, wanted: Wanted) -> Told:
     rows = range(len(data))
     pending = [made[i] for i in rows if data.state[i] == PENDING]
     return [observation(data, made, i) for i in rows if data.state[i] != PENDING], pending, data.notes
+
+
+def by_content(observations: Sequence[Observation]) -> tuple[list[Observation], dict[int, int]]:
+    """The same with numbers that do not depend on the order of the rows, and the row that each had."""
+
+    def content(o: Observation) -> str:
+        return repr((o.candidate.key, o.value, o.u, sorted(o.actual.items()), sorted(o.others.items()), o.block))
+
+    ordered = sorted(observations, key=content)
+    return [replace(o, number=i) for i, o in enumerate(ordered, start=1)], {
+        i: o.number for i, o in enumerate(ordered, start=1)
+    }
 
 
 def observation(data: Dataset, made: Pool, row: int) -> Observation:

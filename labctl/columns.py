@@ -243,6 +243,9 @@ def suggestion_rows(plan: Plan, proposals: Sequence[Proposal]) -> list[Row]:
             "predicted": p.predicted,
             "predicted_u": p.predicted_u,
             "gain": p.gain,
+            **{f"predicted_{q}": m.value for q, m in p.others.items()},
+            **{f"predicted_u_{q}": m.u for q, m in p.others.items()},
+            "chance": p.chance,
             "reason": p.reason,
         }
         for i, p in enumerate(proposals, start=1)
@@ -252,12 +255,22 @@ def suggestion_rows(plan: Plan, proposals: Sequence[Proposal]) -> list[Row]:
 def suggestion_columns(plan: Plan) -> list[Column]:
     """Columns for proposals."""
     unit = plan.objective.unit
+    further = {q: u for q, u in plan.spec.measured_units.items() if q != plan.objective.quantity}
     return [
         Column("number", "#", right=True, rank=0),
         *(Column(name, name, figures(6), right=True, rank=0) for name in plan.space.names),
         Column("predicted", f"predicted {unit}".strip(), FOUR, right=True, rank=1),
         Column("predicted_u", "u", TWO, right=True, rank=2),
         Column("gain", "gain", TWO, right=True, rank=3),
+        *(
+            column
+            for q, of in further.items()
+            for column in (
+                Column(f"predicted_{q}", f"{q} {of}".strip(), FOUR, right=True, rank=2),
+                Column(f"predicted_u_{q}", f"u({q})", TWO, right=True, rank=4),
+            )
+        ),
+        Column("chance", "can be made", TWO, right=True, rank=3),
         Column("reason", "why", rank=2),
     ]
 

@@ -113,21 +113,23 @@ def experiment_of(tx: Transaction, campaign_id: str, sample_id: str) -> db.Exper
 def of_table(file: Path, table: Path | None, row: int | None) -> Explained:
     """Why the next proposal after a table of results, or what is to be said of one of its rows (1 is the first)."""
     from campaigns.campaign_file import read_campaign
+    from campaigns.told import by_content
     from labctl.suggesting import read_history
 
     spec, _ = read_campaign(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
     check(plan.optimizer)
-    known, pending, _ = read_history(table, plan) if table is not None else ([], [], ())
-    names = {o.number: f"row {o.number}" for o in known}
+    told, pending, _ = read_history(table, plan) if table is not None else ([], [], ())
+    known, row_of = by_content(told)
+    names = {number: f"row {read}" for number, read in row_of.items()}
     if row is None:
         return next_one(plan, known, pending, names)
-    found = next((o for o in known if o.number == row), None)
+    found = next((o for o in known if row_of[o.number] == row), None)
     if found is None:
-        rows = f"1 to {max(names, default=0)}"
+        rows = f"1 to {max(row_of.values(), default=0)}"
         where = f" of {table}" if table is not None else ""
         raise UsageError(f"there is no result in row {row}{where}; results stand in rows {rows}")
-    others = [o for o in known if o.number != row]
+    others = [o for o in known if o is not found]
     return explained(
         plan, others, found.candidate, subject=f"row {row}", reason="measured", names=names, turned_out=found
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from campaigns.campaign_file import read_campaign
 from campaigns.layout import Wanted
-from campaigns.optimizer import Optimizer, Outlook, Proposal
+from campaigns.optimizer import Observation, Optimizer, Outlook, Proposal
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
-from campaigns.told import Told, results_of
+from campaigns.told import Told, by_content, results_of
 from labctl import wiring
 from labctl.errors import UsageError
 
@@ -43,7 +43,8 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
     before = time.process_time()
     spec, _ = read_campaign(file, for_a_lab=False)
     plan = Plan.from_spec(spec)
-    observations, pending, notes = read_history(history, plan) if history else ([], [], ())
+    told, pending, notes = read_history(history, plan) if history else ([], [], ())
+    observations, row_of = by_content(told)
     notes = (*spec.notes, *notes)
     if plan.space.pool is not None and len(plan.space.pool) >= LONG:
         spent = time.process_time() - before
@@ -58,17 +59,35 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
         taken = [*pending, *(p.candidate for p in proposals)]
         more = optimizer.propose(plan.space, plan.objective, observations, taken, 1, plan.seed) if plan.shared else []
         notes = (*notes, f"{n} proposals were asked for, {too_few(plan, proposals, bool(more))}")
-    left_out = None
+    left_out = outlook = None
+    if isinstance(optimizer, HasModel) and wiring.judges(plan, observations):
+        doubted = optimizer.outliers(plan.space, plan.objective, observations, plan.seed)
+        notes = (*notes, *hard_to_believe(plan, observations, doubted, row_of))
     quality = quality and wiring.has_mixture(plan)
     if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
         left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
+        left_out = replace(left_out, numbers=tuple(row_of[n] for n in left_out.numbers))
+    if quality and (outlook := wiring.outlook(plan, observations)) is not None:
+        outlook = replace(outlook, best_number=row_of[outlook.best_number])
     return Suggested(
         plan=plan,
         proposals=proposals,
         notes=notes,
         quality=Quality.of(left_out) if left_out else None,
-        outlook=wiring.outlook(plan, observations) if quality else None,
+        outlook=outlook,
     )
+
+
+def hard_to_believe(
+    plan: Plan, observations: Sequence[Observation], doubted: Mapping[int, float], row_of: Mapping[int, int]
+) -> list[str]:
+    """A note for each row whose value is far from what all others say."""
+    values, unit = {o.number: o.value for o in observations}, plan.objective.unit
+    return [
+        f"row {row_of[number]}, {values[number]:g} {unit}: {abs(z):.2g} standard deviations"
+        f" {'better' if z > 0 else 'worse'} than all other rows let expect; is it right?"
+        for number, z in sorted(doubted.items(), key=lambda item: row_of[item[0]])
+    ]
 
 
 def too_few(plan: Plan, proposals: Sequence[Proposal], more: bool) -> str:

@@ -101,7 +101,8 @@ class Decision:
             self.fixed = {}
         chosen, reason = self._look(rng), "exploration"
         if chosen is None:
-            search = Search(self.study, self.closed, self.knowledge.best_table(NEAR), rng, self.fixed)
+            taken = joined([self.knowledge.known.table(), self.under_way])
+            search = Search(self.study, self.closed, self.knowledge.best_table(NEAR), rng, self.fixed, taken)
             acquisition, reason = self._acquisition(search)
             knowledge = self.knowledge
             acquisition.suggest(
@@ -128,8 +129,8 @@ class Decision:
             return None
         table = self.knowledge.best_table(1)
         key, best = table.keys[0], self.knowledge.known.candidate(int(self.knowledge.ranked[0]))
-        times = self.knowledge.known.times[key] + self.under_way.keys.count(key)
-        if times > REPEATS or not self.study.grid.allows(best):
+        times = self.knowledge.known.times[key]
+        if times > REPEATS or key in self.under_way.keys or not self.study.grid.allows(best):
             return None
         acq = acquisition._get_acq(self.knowledge.model)
         ours = -float(acq(self.study.grid.raw(table))[0])

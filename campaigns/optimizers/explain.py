@@ -35,6 +35,7 @@ def leave_one_out(knowledge: Knowledge) -> LeaveOneOut:
         measured=tuple(float(v) for v in knowledge.known.values(knowledge.quantity)[told]),
         predicted=tuple(float(v) for v in sign * model.scale.back(mean)),
         sd=tuple(float(v) for v in spread * np.sqrt(variance)),
+        away=tuple(float(v) for v in sign * (model.standard[rows] - mean) / np.sqrt(variance)),
     )
 
 
@@ -217,6 +218,8 @@ def binding(space: Any, candidate: Candidate) -> tuple[str, ...]:
             found.append(f"{c.name} at its maximum of {float(c.high):g}")
         elif share == c.low and c.low > 0:
             found.append(f"{c.name} at its minimum of {float(c.low):g}")
+    if absent := [c.name for c in composition.components if not candidate.fractions.get(c.name)] if composition else []:
+        found.append(f"without {', '.join(absent)}")
     if composition and composition.max_present is not None and len(candidate.fractions) == composition.max_present:
         found.append(f"no more than {composition.max_present} components may be present")
     for constraint in composition.constraints if composition else ():

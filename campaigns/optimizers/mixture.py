@@ -54,6 +54,7 @@ class Scale:
     robust: float
     mean: float
     sd: float
+    deepest: float = 0.0  #: how far below `low` values were seen, as the logarithm has it
 
     @classmethod
     def of(cls, values: Array, *, tail: bool = True) -> Scale:
@@ -65,7 +66,8 @@ class Scale:
         scale = cls(unit, shift, -TAIL * robust if tail else -np.inf, robust, 0.0, 1.0)
         pulled = scale(values)
         sd = float(pulled.std())
-        return cls(unit, shift, scale.low, robust, float(pulled.mean()), sd if sd > 1e-9 else 1.0)
+        deepest = max(0.0, float(scale.low - pulled.min()) / robust) if tail else 0.0
+        return cls(unit, shift, scale.low, robust, float(pulled.mean()), sd if sd > 1e-9 else 1.0, deepest)
 
     def __call__(self, values: Array) -> Array:
         """Standardised values."""
@@ -76,10 +78,12 @@ class Scale:
         return result
 
     def back(self, standard: Array) -> Array:
-        """Values in their own unit."""
+        """Values in their own unit; below all that was seen a straight line goes on from there."""
         y = standard * self.sd + self.mean
         below = np.maximum(self.low - y, 0.0) / self.robust
-        y = np.where(below > 0, self.low - self.robust * np.expm1(np.minimum(below, 50.0)), y)
+        seen = np.minimum(below, self.deepest)
+        straight = np.expm1(seen) + (below - seen) * np.exp(seen)
+        y = np.where(below > 0, self.low - self.robust * straight, y)
         result: Array = y * self.unit + self.shift
         return result
 
@@ -271,7 +275,7 @@ class Mixture:
             self._fit_at(member, state, at)
         for row in range(state.held, n):
             point = self._points(member, self.known.raw[row : row + 1])[0]
-            variance = float(self.known.variance[row]) / state.spread**2
+            variance = float(self.known.variance[row]) / state.spread / state.spread
             state.process.push(point, 1.0, variance, int(self.known.block[row]))
             state.rows = np.append(state.rows, row)
         state.held = n
@@ -322,7 +326,7 @@ class Mixture:
             points=self._points(member, self.known.raw[index]),
             values=standard[index],
             share=np.ones(len(index)),
-            known=self.known.variance[index] / scale.spread**2,
+            known=self.known.variance[index] / scale.spread / scale.spread,
             block=self.known.block[index],
         ), index
 

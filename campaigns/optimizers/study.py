@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
@@ -17,6 +18,7 @@ from campaigns.optimizers.gaussian_process import Kind
 from campaigns.optimizers.grid import Grid, Listed, generator
 from campaigns.optimizers.mixture import Member, Mixture
 from campaigns.optimizers.single import SingleProcess
+from campaigns.parameters import CategoricalParameter, IntegerParameter, Parameter
 from campaigns.rows import Table, distinct, joined
 from campaigns.space import Space
 
@@ -27,6 +29,8 @@ REFERENCE = 2048  #: candidates drawn to learn how wide the space is
 BASE = 1200  #: candidates drawn once from a large space
 MOST_LEFT = 5000  #: of a long list that is nearly used up, so many of what is left are looked at
 PARENTS, CHILDREN = 10, 24  #: local search: parents, and children of each
+TWIN = 0.005  #: of a setting's range: candidates that differ by less in every number are the same to a lab
+ALIKE = 1 - 1e-9  #: of that: a step of exactly so much is told apart
 SIZES = (0.1, 0.05, 0.02, 0.008, 0.003, 0.001)  #: how far children are from their parents, round by round
 
 POOL_LENGTH, POOL_NOISE = (0.0, 1.0), (-3.0, 1.0)
@@ -172,6 +176,31 @@ class Study:
         return drawn.rows([int(np.argmax(cdist(points, others).min(axis=1)))])
 
 
+def twins(space: Space, table: Table) -> Callable[[Table], Array] | None:
+    """Tells of rows whether some row of `table` is the same to a lab: the same composition and choices, numbers nearly.
+
+    None where no setting has steps so fine that this would say more than the keys.
+    """
+    numbers = [not isinstance(p, CategoricalParameter) for p in space.process]
+    if not len(table) or not any(fine(p) for p in space.process):
+        return None
+    width = [(p.high - p.low) * TWIN if n else 0.5 for p, n in zip(space.process, numbers, strict=True)]  # type: ignore[union-attr]
+
+    def points(rows: Table) -> Array:
+        return np.hstack([2.0 * rows.counts, rows.settings / np.array(width)])
+
+    tree = cKDTree(points(table))
+    return lambda rows: np.asarray(tree.query(points(rows), p=np.inf, distance_upper_bound=1.0)[0] < ALIKE)
+
+
+def fine(parameter: Parameter) -> bool:
+    """Whether neighbours of a setting are nearer than can be told apart."""
+    if isinstance(parameter, CategoricalParameter):
+        return False
+    step = 1 if isinstance(parameter, IntegerParameter) else parameter.step or 0.0
+    return bool(step < ALIKE * TWIN * (parameter.high - parameter.low))
+
+
 class Search:
     """The candidate of the highest score among those still open.
 
@@ -183,12 +212,21 @@ class Search:
         Candidates around which a large space is searched as well.
     fixed
         Settings that every candidate must have, by the parameter's place.
+    taken
+        What was measured or is under way: nothing that is the same to a lab is open while there is anything else.
     """
 
     def __init__(
-        self, study: Study, closed: Closed, near: Table, rng: np.random.Generator, fixed: dict[int, float]
+        self,
+        study: Study,
+        closed: Closed,
+        near: Table,
+        rng: np.random.Generator,
+        fixed: dict[int, float],
+        taken: Table | None = None,
     ) -> None:
         self.study, self.closed, self.near, self.rng, self.fixed = study, closed, near, rng, fixed
+        self.twins = twins(study.space, taken) if taken is not None and study.size is None else None
         self.chosen: Table | None = None
         self.score = -np.inf
         self.first = (study.table, np.zeros(0))
@@ -198,6 +236,9 @@ class Search:
         self._table(score)
         if not self.study.finite:
             self._refine(score)
+        if self.chosen is None and self.twins is not None:
+            self.twins = None
+            return self(score)
         if self.chosen is None:
             self._rest(score)
         one = self.study.table.rows([0]) if self.chosen is None else self.chosen
@@ -217,6 +258,8 @@ class Search:
 
     def _take(self, table: Table, scores: Array) -> None:
         """Remember the best open one, if it beats what was found before."""
+        if self.twins is not None and len(table):
+            scores = np.where(self.twins(table), -np.inf, scores)
         for row in np.argsort(-scores, kind="stable")[: len(self.closed) + 1]:
             if scores[row] <= self.score or scores[row] == -np.inf:
                 return

@@ -197,9 +197,13 @@ class Honest:
         return LeaveOneOut(
             predicted=tuple(values + away),
             sd=(1.0,) * len(values),
+            away=tuple(-away),
             measured=tuple(values),
             numbers=tuple(o.number for o in history),
         )
+
+    def outliers(self, space: Space, objective: Any, history: Any, seed: int) -> dict[int, float]:
+        return {}
 
 
 @pytest.mark.parametrize("words", [(*SUGGEST[:-2], "--quality"), REPLAY[:-2]], ids=["suggest", "replay"])

@@ -228,6 +228,43 @@ def test_a_replicate_is_made_in_a_coarse_noisy_space_and_never_in_a_list() -> No
     assert new.candidate not in {o.candidate for o in history}
 
 
+@pytest.mark.parametrize("step", [None, 0.1])
+@pytest.mark.parametrize("goal", ["best", "many", "map", "target"])
+def test_no_two_experiments_are_the_same_to_a_lab_unless_it_is_said(goal: Any, step: float | None) -> None:
+    settings = (
+        FloatParameter(name="T", low=100.0, high=300.0, step=step),
+        FloatParameter(name="p", low=1.0, high=2.0, step=step and step / 200),
+    )
+    space = Space(process=settings)
+    objective = replace(HIGH, goal=goal, target=0.5 if goal == "target" else None)
+    optimizer, rng, history = BayesianOptimizer(budget=24), random.Random(2), list[Observation]()
+    while len(history) < 24:
+        for p in optimizer.propose(space, objective, history, [], 4, 3):
+            at = [(float(o.candidate.process["T"]), float(o.candidate.process["p"])) for o in history]
+            t, pressure = float(p.candidate.process["T"]), float(p.candidate.process["p"])
+            twins = [a for a in at if abs(a[0] - t) < 0.99 and abs(a[1] - pressure) < 0.00495]
+            assert p.reason == "replicate" or not twins
+            value = 1 - ((t - 220) / 80) ** 2 - (pressure - 1.4) ** 2 + rng.gauss(0, 0.01)
+            history.append(Observation(number=len(history) + 1, candidate=p.candidate, value=value))
+
+
+def test_where_only_the_same_is_left_it_is_proposed_none_the_less() -> None:
+    space = Space(process=(FloatParameter(name="T", low=0.0, high=1.0, step=0.001),))
+    history = [
+        Observation(number=n + 1, candidate=Candidate(process={"T": round(n * 0.004, 3)}), value=float(n % 7))
+        for n in range(251)
+    ]
+    assert len(BayesianOptimizer(budget=300, replicates=False).propose(space, HIGH, history, [], 3, 1)) == 3
+
+
+@pytest.mark.parametrize("unit", [1e-90, 1e90])
+def test_values_of_any_size_are_learned_from(unit: float) -> None:
+    plain = observations(MIX, 14)
+    told = [replace(o, value=(o.value or 0.0) * unit, u=(o.u or 0.0) * unit) for o in plain]
+    found, expected = (BayesianOptimizer(budget=60).propose(MIX, HIGH, h, [], 2, 1) for h in (told, plain))
+    assert [p.candidate for p in found] == [p.candidate for p in expected]
+
+
 def test_the_librarys_own_model_needs_the_librarys_own_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*args: Any, **more: Any) -> Any:
         raise LookupError
@@ -397,7 +434,7 @@ def test_an_explanation_names_the_limits_that_bind_and_predicts_what_is_true() -
     space = replace(MIXED, process=(FloatParameter(name="temperature", low=20, high=80, unit="degC"),))
     corner = Candidate({"A": Fraction(4, 5), "B": Fraction(1, 5)}, {"temperature": 80.0})
     told = BayesianOptimizer().explain(space, HIGH, observations(space, 40), [], corner, 1)
-    assert told.binding == ("A at its maximum of 0.8", "temperature at its maximum of 80 degC")
+    assert told.binding == ("A at its maximum of 0.8", "without C, D", "temperature at its maximum of 80 degC")
     assert abs(told.predicted - quality(corner)) < 3 * told.predicted_u + 0.05
     assert sum(told.importance.values()) == pytest.approx(1.0)
     assert [s.name for s in told.slices] == list(space.names)

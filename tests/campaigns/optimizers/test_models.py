@@ -210,6 +210,14 @@ def test_the_scale_of_values_does_not_matter(unit: float) -> None:
     assert np.allclose(scaled.back(scaled(values * unit)), values * unit, rtol=1e-6)
 
 
+def test_what_lies_below_all_that_was_seen_is_not_told_as_if_it_lay_beyond_all_measure() -> None:
+    values = 10.0 ** np.arange(-9, 1)[::-1]
+    scale = Scale.of(-values)
+    worst = scale(-values).min()
+    assert scale.back(scale(-values)) == pytest.approx(-values)
+    assert -100 < float(scale.back(np.array([worst - 3.0]))[0]) < -1
+
+
 def test_equal_values_have_a_scale() -> None:
     scale = Scale.of(np.full(5, 3.0))
     assert np.allclose(scale(np.full(5, 3.0)), 0.0)
