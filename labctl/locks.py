@@ -22,10 +22,25 @@ from materials_db.looking import CONNECT_S, libpq, unreachable
 if TYPE_CHECKING:
     import psycopg
 
-    from labctl.wiring import Lab
 
 # A machine that lost its power says no goodbye: the server gives its lock to others after half a minute.
 ALIVE = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+
+
+class Place(Protocol):
+    """What a lock needs of a lab: where it keeps its data."""
+
+    @property
+    def state(self) -> Path: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def on_server(self) -> bool: ...
+
+    @property
+    def glance_path(self) -> Path | str: ...
 
 
 class Lock(Protocol):
@@ -180,7 +195,7 @@ class Locks:
         return all(lock.keep() for lock in self.locks)
 
 
-def host_lock(lab: Lab, host: str = MAIN) -> Locks:
+def host_lock(lab: Place, host: str = MAIN) -> Locks:
     """Who drives that host's instruments: at most one process of this machine, and of all machines.
 
     The first keeps two processes from the same cables and journals even when the server
@@ -191,13 +206,13 @@ def host_lock(lab: Lab, host: str = MAIN) -> Locks:
     return Locks(FileLock(lab.state / f"{host}.worker.lock"), ServerLock(lab.url, f"labctl host {host}"))
 
 
-def is_worked(lab: Lab, host: str) -> bool:
+def is_worked(lab: Place, host: str) -> bool:
     """Whether a process drives that host's instruments, on whatever machine."""
     if not lab.on_server:
         return not host_lock(lab).is_free()
     return bool(ServerLock(lab.url, f"labctl host {host}").holder())
 
 
-def control_lock(lab: Lab) -> Locks:
+def control_lock(lab: Place) -> Locks:
     """Who decides what campaigns do next: one process of all. On a file it is the one that has the file."""
     return Locks(ServerLock(lab.url, "labctl control")) if lab.on_server else Locks()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from materials_db import records as db
+from materials_db.glance import number
 from materials_db.merit import Merit, in_unit
 from materials_db.store import Transaction
 
@@ -161,19 +162,13 @@ def line_of(tx: Transaction, experiment: db.Experiment, merit: Merit) -> Line:
         experiment=experiment,
         candidate=candidate,
         sample=sample,
-        requested={name: share(text) for name, text in candidate.fractions.items()},
+        requested={name: number(text) for name, text in candidate.fractions.items()},
         weighed={c.component: c.fraction for c in weighed},
         value=value,
         u=u,
         values={name: values[name] for name in merit.quantities if name in values},
         broken=tuple(merit.broken(plain(values))),
     )
-
-
-def share(text: str) -> float:
-    """An exact fraction as a number."""
-    top, _, bottom = text.partition("/")
-    return int(top) / int(bottom or 1)
 
 
 def bars_of(tx: Transaction, experiment: db.Experiment) -> list[Bar]:
