@@ -15,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test crash-test ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-scale bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test crash-sweep ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-scale bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -48,6 +48,11 @@ crash-test: N = 1000
 crash-test: DATABASE ?= sqlite
 crash-test: $(VENV)/.dev  ## random crashes of worker, machines and disk: make crash-test N=1000 SEED=1 JOBS=2 DATABASE=postgresql LAB=alloy
 	@nice $(BIN)/python -m tests.crash $(N) $(SEED) --jobs $(JOBS) --database $(DATABASE) $(LAB:%=--lab=%)
+
+crash-sweep: STEP ?= 10
+crash-sweep: DATABASE ?= sqlite
+crash-sweep: $(VENV)/.dev  ## a crash at every point and at every STEPth write and flush of a small campaign: make crash-sweep STEP=10
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 nice $(BIN)/python -m tests.crash --every $(STEP) --jobs $(JOBS) --database $(DATABASE)
 
 ctrl-c-test: N = 100
 ctrl-c-test: $(VENV)/.dev  ## Ctrl-C at random moments: make ctrl-c-test N=100 SEED=1

@@ -1,4 +1,6 @@
 """Random crashes: `python -m tests.crash N [SEED]` runs N cases from that seed on, each from a seed of its own.
+With `--every STEP`, instead: every crash point, and every STEPth of the calls by which a small campaign writes and flushes,
+up to the last that it makes.
 
 Prints what was broken (nothing must be), with the seed that repeats it: `python -m tests.crash 1 SEED`.
 """
@@ -18,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests import postgres
-from tests.crash.cases import Means, Outcome, draw, run
+from tests.crash.cases import SWEPT, Case, Means, Outcome, draw, every_nth, every_point, run
 from tests.crash.points import crashpoints
 
 Places = SimpleQueue[postgres.Cluster | None]
@@ -29,6 +31,8 @@ ACCEPTED = 0.01  #: share of crashes that may need a person
 def main() -> int:
     """Run them and print the table."""
     options = parse()
+    if options.every:
+        return sweep(options)
     means = Means(disk=disk_may_fail(options), server=options.database == "postgresql", kind=options.lab)
     crashpoints()  # read once: the parser of sources is not made for threads
     totals: Counter[str] = Counter()
@@ -50,6 +54,35 @@ def main() -> int:
     return 1 if totals["violations"] or share(totals) >= ACCEPTED else 0
 
 
+def sweep(options: argparse.Namespace) -> int:
+    """Every point and every Nth call, one family after the other; each ends with the first case to which nothing happens."""
+    families: dict[str, Iterator[Case]] = {"every point": every_point()}
+    if disk_may_fail(options):
+        families |= {f"{call}, {effect}": every_nth(call, effect, options.every) for call, effect in SWEPT}
+    whole: Counter[str] = Counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="labctl-crash-") as name,
+        places(options) as free,
+        ThreadPoolExecutor(options.jobs) as pool,
+    ):
+
+        def work(family: str) -> tuple[str, Counter[str]]:
+            totals: Counter[str] = Counter()
+            for number, case in enumerate(families[family]):
+                outcome = place_of(free, Path(name) / family.replace(" ", "") / str(number), case)
+                count(totals, outcome)
+                if not outcome.struck and family != "every point":
+                    break
+            return family, totals
+
+        for future in as_completed([pool.submit(work, family) for family in families]):
+            family, totals = future.result()
+            whole += totals
+            print(f"{family}: {so_far(totals)}", flush=True)
+    print(f"{options.database}, every point and every {options.every}th call: {so_far(whole)}")
+    return 1 if whole["violations"] else 0
+
+
 def so_far(totals: Counter[str]) -> str:
     """The counts in words."""
     return (
@@ -65,6 +98,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("seed", type=int, nargs="?", default=1)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--lab", choices=("electrolyte", "alloy"), default="", help="only this one")
+    parser.add_argument(
+        "--every", type=int, default=0, metavar="STEP", help="no random ones: all points and every STEPth call"
+    )
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "2")))
     return parser.parse_args(words)
 
@@ -89,9 +125,14 @@ def places(options: argparse.Namespace) -> Iterator[Places]:
 
 def one(seed: int, folder: Path, means: Means, free: Places) -> Outcome:
     """The case of a seed, in a folder that is gone afterwards."""
-    place, server = folder / str(seed), free.get()
+    return place_of(free, folder / str(seed), draw(seed, means))
+
+
+def place_of(free: Places, place: Path, case: Case) -> Outcome:
+    """Run a case where there is room, in a folder that is gone afterwards."""
+    server = free.get()
     try:
-        return run(draw(seed, means), place, server)
+        return run(case, place, server)
     finally:
         free.put(server)
         shutil.rmtree(place, ignore_errors=True)

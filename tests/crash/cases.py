@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing.connection
 import os
 import random
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +28,7 @@ FIRST = {"run adopted": "start confirmed", "never began written": "intent writte
 #: of a result that cannot be read.
 SPECIAL = {
     "doubt written", "unreadable result written", "refusal written", "failure written", "invalid result written", "experiment adopted",
-    "segment recorded", "segment begun", "partial data fetched", "abort written",
+    "segment recorded", "segment begun", "partial data fetched", "abort written", "forgotten run written",
 }  # fmt: skip
 
 
@@ -222,6 +224,34 @@ def run(case: Case, folder: Path, server: postgres.Cluster | None = None) -> Out
     return outcome
 
 
+SMALL = Setting(experiments=2, in_flight=1)
+KILL = "signal=SIGKILL"
+#: System calls by which data reach a disk, and what is done to each.
+SWEPT = [
+    (call, effect)
+    for call, errors in {
+        "fsync": ("EIO",),
+        "fdatasync": ("EIO",),
+        "pwrite64": ("EIO", "ENOSPC"),
+        "write": ("EIO", "ENOSPC"),
+    }.items()
+    for effect in (KILL, *(f"error={error}" for error in errors))
+]
+
+
+def every_nth(call: str, effect: str, step: int) -> Iterator[Case]:
+    """A small campaign again and again, each time struck at a later one of these calls; without end."""
+    return (Case(SMALL, (Disk(call, effect, nth),)) for nth in itertools.count(1, step))
+
+
+def every_point() -> Iterator[Case]:
+    """A small campaign for each crash point that one passes, killed there."""
+    for point in plain_points(SMALL.kind):
+        yield Case(SMALL, (At(point),))
+    for point, before in FIRST.items():
+        yield Case(SMALL, (At(before), At(point)))
+
+
 def another_course(found: Evidence, setting: Setting) -> list[str]:
     """10: with one experiment at a time, all is as in a campaign that nobody disturbed."""
     comparable = (
@@ -368,5 +398,5 @@ def a_disk(rng: random.Random, _: Setting) -> list[Blow]:
     call = rng.choice(("fdatasync", "fsync", "pwrite64", "write", "rename", "openat"))
     errors = {"fdatasync": ("EIO",), "fsync": ("EIO",), "rename": ("EIO", "ENOSPC"), "openat": ("EMFILE", "ENOSPC")}
     error = rng.choice(errors.get(call, ("EIO", "ENOSPC")))
-    effect = rng.choice(("signal=SIGKILL", f"error={error}"))
+    effect = rng.choice((KILL, f"error={error}"))
     return [Disk(call, effect, round(10 ** rng.uniform(0, 2.3)))]
