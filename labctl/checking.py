@@ -56,8 +56,13 @@ def examine(folder: Path) -> list[Row]:
 
 def stopped(lab: Lab) -> list[Row]:
     """Whether somebody has stopped the whole lab, here or, on a server, from another machine."""
-    if not stopping.stopped(lab.folder, lab.glance_path):
-        return []
+    from materials_db.errors import MaterialsDBError
+
+    try:
+        if not stopping.stopped(lab.folder, lab.glance_path):
+            return []
+    except MaterialsDBError:
+        return []  # what is wrong with the database is told above
     return [finding("stop", "wrong", "the whole lab is stopped: nothing is begun", "labctl stop --release")]
 
 

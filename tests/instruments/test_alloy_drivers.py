@@ -125,7 +125,7 @@ def test_a_sweep_goes_upwards() -> None:
 async def test_a_melt_reads_back_its_program_before_the_arc_strikes() -> None:
     wire = ScriptedTransport(
         [
-            ("PROG:CLE", None), ('PROG:SAMP "S-1"', None), ('PROG:LAB "E-1/x"', None), ("PROG:ARC 200,30", None),
+            ("*CLS", None), ("PROG:CLE", None), ('PROG:SAMP "S-1"', None), ('PROG:LAB "E-1/x"', None), ("PROG:ARC 200,30", None),
             ("PROG:MELT 4", None), ("SYST:ERR?", '0,"No error"'),
             ("PROG?", 'SAMP="S-1";LAB="E-1/x";ARC=200,30;MELT=4'), ("PROG:STAR", None), ("SYST:ERR?", '0,"No error"'),
             ("RUN:LAST?", '1,"E-1/x","S-1"'), ("RUN:STAT? 1", '1,"E-1/x",RUNNING,700,0,""'),

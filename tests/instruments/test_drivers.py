@@ -17,7 +17,7 @@ from instruments.scripted import Line, ScriptedTransport
 
 CLOCK = ScaledClock(datetime(2026, 1, 1, tzinfo=UTC), 1.0)
 OK: Line = ("SYST:ERR?", '0,"No error"')
-ENTER: list[Line] = [("PROG:CLE", None), ('PROG:SAMP "S-1"', None), ('PROG:LAB "E-1/mix"', None)]
+ENTER: list[Line] = [("*CLS", None), ("PROG:CLE", None), ('PROG:SAMP "S-1"', None), ('PROG:LAB "E-1/mix"', None)]
 DOSES: list[Line] = [('PROG:DOSE "EC",5200.000', None), ('PROG:DOSE "LiPF6",800.000', None), ("PROG:MIX 800,120", None)]
 UNDERSTOOD = 'SAMP="S-1";LAB="E-1/mix";DOSE="EC",5200.000;DOSE="LiPF6",800.000;MIX=800,120'
 

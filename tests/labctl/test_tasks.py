@@ -74,7 +74,11 @@ MISFITS = [
     (("done", "1", "--sample", "S-1", "--value", "haze=1"), 2, "T-00001 does not ask for 'haze'"),
     (("done", "1", "--sample", "S-1", *READ, "--happened"), 2, "T-00001 is no question in doubt"),
     (("done", "1", "--sample", "S-1", *READ, "--by", " "), 2, "--by is empty"),
-    (("done", "2", "--sample", "S-2", "--happened", "--not-started"), 2, "are two answers"),
+    (
+        ("done", "2", "--sample", "S-2", "--happened", "--not-started"),
+        2,
+        "--happened and --not-started are two answers",
+    ),
     (("done", "2", "--sample", "S-2"), 2, "T-00002 asks whether it happened; say --happened or --not-started"),
     (("done", "2", "--sample", "S-2", "--happened", *READ), 2, "T-00002 does not ask for 'turbidity'"),
     (("done", "2", "--sample", "S-2", "--happened", "--lost", "S-2=gone"), 2, "T-00002 is about one held sample"),
