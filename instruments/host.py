@@ -8,6 +8,7 @@ the job. An act that may have begun is never sent again on a guess.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,6 +59,8 @@ class Host:
         when it ends, is looked at less and less often, down to every `LATE` of the longest.
     patience_s
         Wall seconds for which `perform` keeps trying to reach a silent device.
+    forbidden
+        Asked before every start: who has stopped the lab, empty while nobody has.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Host:
         simulated: bool = False,
         poll_s: tuple[float, float] = (1.0, 30.0),
         patience_s: float = 30.0,
+        forbidden: Callable[[], str] = lambda: "",
     ) -> None:
         self.instrument_id = instrument_id
         self.driver = driver
@@ -81,6 +85,7 @@ class Host:
         self.poll_s, self.latest_s = poll_s, max(poll_s[0], poll_s[1] * LATE)
         self.patience_s = patience_s
         self.held_by: str | None = None
+        self.forbidden = forbidden
         self._capabilities = {c.name: c for c in type(driver).capabilities(limits or {})}
         self._turn = asyncio.Lock()
         self._called_off: dict[str, str] = {}  #: jobs that were broken off before they came, and why
@@ -186,8 +191,8 @@ class Host:
 
     async def _not_ready(self) -> str:
         """Why the device takes no work at this moment; empty when it does."""
-        if self.held_by is not None:
-            return f"held by {self.held_by}"
+        if who := self.held_by or self.forbidden():
+            return f"held by {who}"
         mode, message, _ = await self.guarded.health()
         return "" if mode in READY else f"{mode.value} {message}".strip()
 

@@ -234,6 +234,8 @@ async def watch(lab: Lab, hosts: Mapping[str, Host]) -> None:
     record = Record(lab.url if lab.on_server else None)
     following = asyncio.create_task(record.follow())
     stopped, left = False, 0
+    for host in hosts.values():  # between two looks, too: nothing begins once the file is there
+        host.forbidden = lambda: STOPPED if says_stop(lab.folder, False) else ""
     try:
         while True:
             # Before the first look at the record nobody knows: nothing is begun, and nothing broken off.

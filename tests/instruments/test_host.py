@@ -224,6 +224,9 @@ async def test_a_held_instrument_takes_no_work_until_it_is_released(sim: Path, t
     assert "held by mei" in status.message
     assert "E-1/step" not in SimulatorControl(sim).acts()
     await made.control("release_hold", "mei")
+    made.forbidden = lambda: "labctl stop --all"
+    assert "held by labctl stop --all" in (await made.perform(example("doser-1")))[0].message
+    made.forbidden = lambda: ""
     assert (await made.perform(example("doser-1")))[0].state is JobState.DONE
     await made.close()
 
