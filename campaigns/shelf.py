@@ -102,10 +102,13 @@ def settle(tx: Transaction, job: db.Job) -> None:
     """Count what a dosing weighed in in place of what it was promised; one that broke off counts as promised."""
     rows, nothing = weighed_in(tx, job), untouched(job)
     for name, (lot, ug) in promised(tx, job).items():
-        if nothing or name in rows:
-            tx.take(lot, -ug, None)
-        if name in rows and tx.taken(rows[name].lot_id) is not None:  # by then it may be another bottle
-            tx.take(rows[name].lot_id, math.ceil(rows[name].weighed_mg * UG), None)
+        row = rows.get(name)
+        used = math.ceil(row.weighed_mg * UG) if row else 0
+        same = row is not None and row.lot_id == lot  # by then it may be another bottle
+        if row or nothing:
+            tx.take(lot, used - ug if same else -ug, None)
+        if row and not same and tx.taken(row.lot_id) is not None:
+            tx.take(row.lot_id, used, None)
 
 
 def give_back(tx: Transaction, experiment_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labctl import wiring
 from labctl.errors import UsageError
-from labctl.stopping import STOPPED
+from labctl.stop_flag import STOPPED
 from materials_db import records as db
 from materials_db.errors import ConflictError
 

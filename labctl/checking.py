@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl import registration, stopping, wiring
+from labctl import registration, stop_flag, wiring
 from labctl.errors import UsageError
 from labctl.labfile import MAIN
 from materials_db.looking import there
@@ -59,7 +59,7 @@ def stopped(lab: Lab) -> list[Row]:
     from materials_db.errors import MaterialsDBError
 
     try:
-        if not stopping.stopped(lab.folder, lab.glance_path):
+        if not stop_flag.stopped(lab.folder, lab.glance_path):
             return []
     except MaterialsDBError:
         return []  # what is wrong with the database is told above

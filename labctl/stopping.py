@@ -18,6 +18,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
+from labctl.stop_flag import ON_RECORD, STOPPED, flag
 from materials_db.looking import ask
 
 if TYPE_CHECKING:
@@ -28,25 +29,11 @@ if TYPE_CHECKING:
     from labctl.wiring import Lab
 
 log = logging.getLogger(__name__)
-FILE = "stopped"
-STOPPED = "labctl stop --all"  #: the reason of its holds in the record, and of the hosts
-NOTHING_BEGINS = "the whole lab is stopped; afterwards: labctl stop --release"
-ON_RECORD = "SELECT id FROM hold WHERE state = 'active' AND reason = ? LIMIT 1"
 LOOK_S = 0.2  #: wall seconds between looks of the worker at the file
 FIRST_S = 0.02  #: while the record was not looked at yet
 RECORD_S = 1.0  #: and at the record
 ANSWER_S = 0.6  #: wall seconds that machines and the record have to say that it is done
 TIMES = 2  #: that a worker breaks off what runs: the first may overtake a start that is on its way to the machine
-
-
-def flag(folder: Path) -> Path:
-    """The file whose presence stops the lab in that folder."""
-    return folder / ".labctl" / FILE
-
-
-def stopped(folder: Path, place: Path | str) -> bool:
-    """Whether the lab is stopped: in that folder, or on record for all its machines. Raises UnreachableError."""
-    return flag(folder).exists() or (isinstance(place, str) and bool(ask(place, ON_RECORD, STOPPED)))
 
 
 def forbid(folder: Path) -> None:
@@ -271,7 +258,6 @@ class Record:
     def _look(self, url: str) -> bool:
         """What it says now; while it cannot be asked, what it said last."""
         from materials_db.errors import MaterialsDBError
-        from materials_db.looking import ask
 
         try:
             return bool(ask(url, ON_RECORD, STOPPED))

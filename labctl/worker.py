@@ -143,6 +143,7 @@ class Worker:
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
                 await engine.open()
+                wiring.look_for_garbage_less()
                 self.ready.set()
                 if await bench.transact(any_model):
                     threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()

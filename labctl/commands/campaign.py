@@ -62,10 +62,10 @@ def run(
 
 def say_if_stopped(lab: Path | None) -> None:
     """Why nothing will begin, before the table that shows it."""
-    from labctl import stopping
+    from labctl import stop_flag
 
-    if stopping.stopped(lab_folder(lab), database(lab)):
-        print(f"note: {stopping.NOTHING_BEGINS}", file=sys.stderr)
+    if stop_flag.stopped(lab_folder(lab), database(lab)):
+        print(f"note: {stop_flag.NOTHING_BEGINS}", file=sys.stderr)
 
 
 @app.command(epilog="Example: labctl campaign resume C-0001")

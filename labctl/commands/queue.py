@@ -25,14 +25,14 @@ def list_(
     ] = False,
 ) -> None:
     """Jobs that run or wait, and why."""
-    from labctl import stopping
+    from labctl import stop_flag
     from labctl.columns import QUEUE, QUEUE_OF_ONE_SITE
     from labctl.emit import emit
     from materials_db import waiting
 
     folder, place = lab_folder(lab), database(lab)
     rows = waiting.queue(place, planned=all_)
-    if stopping.stopped(folder, place):
-        rows = [{**row, "reason": stopping.NOTHING_BEGINS} for row in rows]
+    if stop_flag.stopped(folder, place):
+        rows = [{**row, "reason": stop_flag.NOTHING_BEGINS} for row in rows]
     columns = QUEUE if len(set(waiting.site_of(place).values())) > 1 else QUEUE_OF_ONE_SITE
     emit(rows, columns, output, kind="jobs", id="run", none="no job runs or waits")

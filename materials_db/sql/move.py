@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import sqlalchemy as sa
-from sqlmodel import Session
 
 from materials_db import chain
 from materials_db.errors import ConflictError, DamagedLogError, MaterialsDBError
@@ -94,7 +93,7 @@ def verified(connection: sa.Connection) -> tuple[int, str | None]:
     return count, connection.execute(sa.select(target.c.hash).where(target.c.seq == count)).scalar()
 
 
-def broken_links(session: Session) -> Iterator[str]:
+def broken_links(connection: sa.Connection) -> Iterator[str]:
     """Rows that point at nothing, in words. The databases keep them out; a damaged file may hold some."""
     for rows in METADATA.sorted_tables:
         for key in rows.foreign_keys:
@@ -102,5 +101,5 @@ def broken_links(session: Session) -> Iterator[str]:
             lost = sa.select(rows.c.id).where(
                 key.parent.is_not(None), ~sa.exists().where(target.c[key.column.name] == key.parent)
             )
-            for id in session.execute(lost.limit(10)).scalars():
+            for id in connection.execute(lost.limit(10)).scalars():
                 yield f"{rows.name} {id}: its {key.parent.name} is not there"

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session
+from sqlalchemy.dialects import postgresql
 
 from materials_db import chain, rules
 from materials_db.drives import network_drive
@@ -26,6 +25,7 @@ from materials_db.looking import unreachable
 from materials_db.memory import changed, same_facts
 from materials_db.raw import RawFolder, unchanged
 from materials_db.records import Event, Lease, Record, Worker
+from materials_db.sql import statements as say
 from materials_db.sql.tables import table
 
 R = TypeVar("R", bound=Record)
@@ -75,15 +75,15 @@ class SqlStore:
     @contextmanager
     def over(cls, session: Any, raw_dir: Path) -> Iterator[SqlTransaction]:
         """A transaction on a session that somebody else commits (the durable engine)."""
-        tx = SqlTransaction(session, RawFolder(raw_dir))
+        tx = SqlTransaction(session.connection(), RawFolder(raw_dir))
         yield tx
         tx.seal()
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         # One of our own transactions at a time: SQLite would let the others poll for the lock.
-        with self._turn, answering(self.engine), Session(self.engine) as session, session.begin():
-            tx = SqlTransaction(session, self.raw)
+        with self._turn, answering(self.engine), self.engine.begin() as connection:
+            tx = SqlTransaction(connection, self.raw)
             yield tx
             tx.seal()
 
@@ -190,14 +190,23 @@ def prepare_any(connection: Any, _: Any) -> None:
 
 
 class SqlTransaction:
-    """One transaction over a session."""
+    """One transaction on a connection: without a session of the ORM, whose way to the same rows takes twice as long."""
 
-    def __init__(self, session: Any, raw: RawFolder) -> None:
-        self.session = session
+    def __init__(self, connection: sa.Connection, raw: RawFolder) -> None:
+        self.connection = connection
         self.raw = raw
-        self._on_server = session.get_bind().dialect.name == "postgresql"
+        self._on_server = connection.dialect.name == "postgresql"
         self._owed: list[tuple[str, str, str, dict[str, Any], datetime]] = []
-        self._insert: Any = postgresql.insert if self._on_server else sqlite.insert
+
+    def _rows(self, statement: Any, **values: Any) -> list[dict[str, Any]]:
+        """The rows that a statement answers with."""
+        answer = self.connection.execute(statement, values)
+        names = list(answer.keys())
+        return [dict(zip(names, row, strict=True)) for row in answer]
+
+    def _value(self, statement: Any, **values: Any) -> Any:
+        """The first column of its first row; None without one."""
+        return self.connection.execute(statement, values).scalar()
 
     # -- records --------------------------------------------------------------------------
 
@@ -213,10 +222,10 @@ class SqlTransaction:
         """Insert what is new; the rest must be the same."""
         if not records:
             return []
-        target = table(kind.kind)
-        statement = self._insert(target).on_conflict_do_nothing(index_elements=["id"]).returning(target.c.id)
+        rows = [r.model_dump() for r in records]
         try:
-            new = set(self.session.execute(statement, [r.model_dump() for r in records]).scalars())
+            answer = self.connection.execute(say.added(kind.kind, self._on_server), rows if len(rows) > 1 else rows[0])
+            new = set(answer.scalars())
         except sa.exc.IntegrityError as error:
             raise IntegrityError(f"{kind.kind} {', '.join(r.id for r in records)}: {error.orig}") from error
         for record in records:
@@ -225,46 +234,37 @@ class SqlTransaction:
         return [r for r in records if r.id in new]
 
     def get(self, kind: type[R], id: str) -> R:
-        target = table(kind.kind)
-        row = self.session.execute(sa.select(target).where(target.c.id == id)).mappings().first()
-        if row is None:
-            known = self.session.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(200)).scalars()
+        rows = self._rows(say.row_of(kind.kind), the_id=id)
+        if not rows:
+            target = table(kind.kind)
+            known = self.connection.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(200)).scalars()
             raise rules.not_found(kind, id, known)
-        return kind.model_validate(dict(row))
+        return kind.model_validate(rows[0])
 
     def find(
         self, kind: type[R], /, *, order: str = "id", newest_first: bool = False, limit: int | None = None, **equal: Any
     ) -> list[R]:
-        target = table(kind.kind)
-        query = sa.select(target).where(*conditions(target, equal))
-        keys = [target.c[order], target.c.id]
-        query = query.order_by(
-            *(k.desc().nulls_last() for k in keys) if newest_first else (k.nulls_first() for k in keys)
-        )
-        rows = self.session.execute(query.limit(limit) if limit is not None else query).mappings()
-        return [kind.model_validate(dict(row)) for row in rows]
+        query = say.found(kind.kind, say.shape_of(equal), order, newest_first, limit is not None)
+        most = {} if limit is None else {"at_most": limit}
+        return [kind.model_validate(row) for row in self._rows(query, **say.values_of(equal), **most)]
 
     def standing(self, kind: type[Record], /, **equal: Any) -> list[dict[str, Any]]:
-        target = table(kind.kind)
-        columns = [target.c.id, *(target.c[field] for field in sorted(kind.mutable))]
-        query = sa.select(*columns).where(*conditions(target, equal)).order_by(target.c.id)
-        return [dict(row) for row in self.session.execute(query).mappings()]
+        query = say.standing(kind.kind, tuple(sorted(kind.mutable)), say.shape_of(equal))
+        return self._rows(query, **say.values_of(equal))
 
     def move(
         self, kind: type[R], id: str, *, at: datetime, actor: str, was: Sequence[str] | None = None, **changes: Any
     ) -> R:
         rules.check_move(kind, changes)
-        target = table(kind.kind)
-        update = sa.update(target).where(target.c.id == id)
-        if was is not None:
-            update = update.where(target.c.state.in_(was))
+        update = say.moved(kind.kind, tuple(changes), was is not None)
+        before = {} if was is None else {"was": list(was)}
         try:
-            row = self.session.execute(update.values(**changes).returning(*target.c)).mappings().first()
+            rows = self._rows(update, the_id=id, **before, **{f"to_{field}": v for field, v in changes.items()})
         except sa.exc.IntegrityError as error:
             raise IntegrityError(f"{kind.kind} {id}: {error.orig}") from error
-        if row is None:
+        if not rows:
             raise rules.wrong_state(kind, id, getattr(self.get(kind, id), "state", None), was or [])
-        after = kind.model_validate(dict(row))
+        after = kind.model_validate(rows[0])
         self._log([(f"{kind.kind}.moved", id, changed(after, changes))], at, actor)
         return after
 
@@ -274,81 +274,58 @@ class SqlTransaction:
         return self._advance(series, 1)
 
     def _advance(self, series: str, by: int) -> int:
-        target = table("counter")
-        insert = self._insert(target).values(series=series, value=by)
-        upsert = insert.on_conflict_do_update(index_elements=["series"], set_={"value": target.c.value + by})
-        return int(self.session.execute(upsert.returning(target.c.value)).scalar_one())
+        return int(self._value(say.advanced(self._on_server), the_series=series, by=by))
 
     def take(self, name: str, amount: int, limit: int | None) -> bool:
-        target = table("allowance")
         if limit is not None and amount > limit:
             return False
-        insert = self._insert(target).values(name=name, taken=amount)
-        within = None if limit is None else target.c.taken + amount <= limit
-        upsert = insert.on_conflict_do_update(
-            index_elements=["name"], set_={"taken": target.c.taken + amount}, where=within
-        )
-        return self.session.execute(upsert.returning(target.c.taken)).first() is not None
+        most = {} if limit is None else {"at_most": limit}
+        statement = say.taken_more(self._on_server, limit is not None)
+        return bool(self._rows(statement, the_name=name, amount=amount, **most))
 
     def count_from(self, name: str, amount: int) -> None:
-        insert = self._insert(table("allowance")).values(name=name, taken=amount)
-        self.session.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
+        insert = say.insert(table("allowance"), self._on_server).values(name=name, taken=amount)
+        self.connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
 
     def taken(self, name: str) -> int | None:
-        target = table("allowance")
-        found: int | None = self.session.execute(sa.select(target.c.taken).where(target.c.name == name)).scalar()
+        found: int | None = self._value(say.taken(), the_name=name)
         return found
 
     def claim(self, instrument: str, holder: str, *, at: datetime) -> Lease | None:
-        target = table("lease")
-        insert = self._insert(target).values(instrument=instrument, holder=holder, fence=1, since=at)
-        mine = target.c.holder == holder
-        upsert = insert.on_conflict_do_update(
-            index_elements=["instrument"],
-            set_={
-                "holder": holder,
-                "fence": sa.case((mine, target.c.fence), else_=target.c.fence + 1),
-                "since": sa.case((mine, target.c.since), else_=insert.excluded.since),
-            },
-            where=sa.or_(target.c.holder.is_(None), mine),
-        )
-        row = self.session.execute(upsert.returning(*target.c)).mappings().first()
-        return None if row is None else Lease.model_validate(dict(row))
+        statement = say.claimed(self._on_server)
+        rows = self._rows(statement, the_instrument=instrument, the_holder=holder, now=at)
+        return Lease.model_validate(rows[0]) if rows else None
 
     def release(self, instrument: str, holder: str) -> bool:
-        target = table("lease")
-        update = sa.update(target).where(target.c.instrument == instrument, target.c.holder == holder)
-        return bool(self.session.execute(update.values(holder=None, since=None)).rowcount)
+        return bool(
+            self.connection.execute(say.released(), {"the_instrument": instrument, "the_holder": holder}).rowcount
+        )
 
     def leases(self) -> list[Lease]:
-        target = table("lease")
-        rows = self.session.execute(sa.select(target).order_by(target.c.instrument)).mappings()
-        return [Lease.model_validate(dict(row)) for row in rows]
+        return [Lease.model_validate(row) for row in self._rows(say.all_rows("lease", "instrument"))]
 
     # -- workers --------------------------------------------------------------------------
 
     def now(self) -> datetime:
         asked = sa.func.clock_timestamp() if self._on_server else sa.func.strftime("%Y-%m-%dT%H:%M:%f+00:00", "now")
-        return datetime.fromisoformat(str(self.session.execute(sa.select(asked)).scalar_one())).astimezone(UTC)
+        return datetime.fromisoformat(str(self.connection.execute(sa.select(asked)).scalar_one())).astimezone(UTC)
 
     def beat(self, worker: Worker) -> None:
         target = table("worker")
         values = worker.model_dump()
-        insert = self._insert(target).values(**values)
-        self.session.execute(insert.on_conflict_do_update(index_elements=["host"], set_=values))
+        insert = say.insert(target, self._on_server).values(**values)
+        self.connection.execute(insert.on_conflict_do_update(index_elements=["host"], set_=values))
 
     def workers(self) -> list[Worker]:
-        target = table("worker")
-        rows = self.session.execute(sa.select(target).order_by(target.c.host)).mappings()
-        return [Worker.model_validate(dict(row)) for row in rows]
+        return [Worker.model_validate(row) for row in self._rows(say.all_rows("worker", "host"))]
 
     # -- raw files ------------------------------------------------------------------------
 
     def put_raw(self, content: bytes) -> str:
-        return keep_bytes(self.session, content) if self._on_server else self.raw.put(content)
+        return keep_bytes(self.connection, content) if self._on_server else self.raw.put(content)
 
     def read_raw(self, sha256: str) -> bytes:
-        if self._on_server and (content := bytes_of(self.session, sha256)) is not None:
+        if self._on_server and (content := bytes_of(self.connection, sha256)) is not None:
             return unchanged(sha256, content, "in the database")
         return self.raw.read(sha256)  # of a server's lab: what earlier versions left in the folder
 
@@ -363,15 +340,14 @@ class SqlTransaction:
         if not self._owed:
             return
         owed, self._owed = self._owed, []
-        target = table("event")
         last = self._advance(EVENTS, len(owed))  # takes the write lock: the head cannot move under us
         first = last - len(owed) + 1
-        prev = self.session.execute(sa.select(target.c.hash).where(target.c.seq == first - 1)).scalar()
+        prev = self._value(say.hash_at(), the_seq=first - 1)
         rows: list[dict[str, Any]] = []
         for seq, (actor, type, subject, payload, at) in enumerate(owed, start=first):
             head = rows[-1]["hash"] if rows else prev or chain.GENESIS
             rows += chain.append(head, seq, at, actor, [(type, subject, payload)])
-        self.session.execute(sa.insert(target), rows)
+        self.connection.execute(say.log_lines(), rows)
 
     def events(self, *, subject: str | None = None, after: int = 0, limit: int | None = None) -> list[Event]:
         self.seal()
@@ -379,21 +355,14 @@ class SqlTransaction:
         query = sa.select(target).where(target.c.seq > after).order_by(target.c.seq).limit(limit)
         if subject is not None:
             query = query.where(target.c.subject == subject)
-        return [chain.event(dict(row)) for row in self.session.execute(query).mappings()]
+        return [chain.event(dict(row)) for row in self.connection.execute(query).mappings()]
 
     def verify_events(self) -> int:
         self.seal()
         counter, target = table("counter"), table("event")
-        expected = self.session.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
-        rows = self.session.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))
+        expected = self.connection.execute(sa.select(counter.c.value).where(counter.c.series == EVENTS)).scalar() or 0
+        rows = self.connection.execute(sa.select(target).order_by(target.c.seq).execution_options(yield_per=5000))
         return chain.verify((dict(row) for row in rows.mappings()), expected)
-
-
-def conditions(target: sa.Table, equal: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
-    """That fields equal what is given; a list or tuple means any of it."""
-    for field, value in equal.items():
-        column = target.c[field]
-        yield column.in_(value) if isinstance(value, list | tuple) else column == value
 
 
 # -- bytes of raw files on a server ---------------------------------------------------------

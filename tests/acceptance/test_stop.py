@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from instruments.guard import Guard
-from labctl import stopping
+from labctl import stop_flag, stopping
 from labctl.finding import database_place
 from materials_db.looking import libpq
 from materials_db.sql.store import SqlStore
@@ -97,7 +97,7 @@ def test_after_a_stop_nothing_begins_and_after_the_release_the_campaign_goes_on(
     stop(slow)
     nothing_begins(slow, campaign)
     waiting = json.loads(slow("queue", "list", "-o", "json").stdout)["items"]
-    assert {row["reason"] for row in waiting} == {stopping.NOTHING_BEGINS}
+    assert {row["reason"] for row in waiting} == {stop_flag.NOTHING_BEGINS}
     assert "the whole lab is stopped" in slow("doctor", check=None).stdout
     assert slow("stop", "--release").stdout == "the lab may work again\n"
     assert slow("stop", "--release").stdout == "the lab was not stopped\n"
@@ -141,7 +141,7 @@ def test_workers_of_other_machines_learn_of_a_stop_from_the_record(on_server: La
     campaign = begin(on_server)
     until(far, lambda: any("equilibrate" in job for job in on_server.acts()), on_server)
     stop(there)
-    assert not stopping.flag(on_server.folder).exists()
+    assert not stop_flag.flag(on_server.folder).exists()
     assert held(on_server) == 3
     pass_by(1, on_server, campaign)  # a start that was on its way to its machine is over and broken off
     nothing_begins(on_server, campaign)
@@ -164,7 +164,7 @@ def held(lab: LabFolder) -> int:
     """Instruments that the record holds because of a stop."""
     query = "SELECT count(*) FROM hold WHERE state = 'active' AND reason = %s"
     with connected(lab) as connection:
-        return int(connection.execute(query, [stopping.STOPPED]).fetchone()[0])  # type: ignore[index]
+        return int(connection.execute(query, [stop_flag.STOPPED]).fetchone()[0])  # type: ignore[index]
 
 
 @pytest.mark.postgres
@@ -204,11 +204,11 @@ def test_a_worker_with_a_folder_of_its_own_breaks_off_what_runs_when_the_record_
     async def told() -> None:
         watching = asyncio.create_task(stopping.watch(lab, {"analyser-1": host}))
         await asyncio.sleep(0)
-        assert host.held_by == stopping.STOPPED  # nobody has looked at the record yet
+        assert host.held_by == stop_flag.STOPPED  # nobody has looked at the record yet
         await seen(lambda: host.held_by is None)
         assert driver.asked == 0
         await asyncio.to_thread(stop_record, on_server)
-        await seen(lambda: host.held_by == stopping.STOPPED and driver.asked == 2)
+        await seen(lambda: host.held_by == stop_flag.STOPPED and driver.asked == 2)
         await asyncio.to_thread(on_server, "stop", "--release")
         await seen(lambda: host.held_by is None)
         watching.cancel()
@@ -296,8 +296,8 @@ def test_a_driver_that_misbehaves_blinds_no_worker_and_harms_no_other_instrument
         for round in (1, 2):
             stopping.forbid(tmp_path)
             await seen(lambda n=2 * round: drivers["good-1"].asked == n)  # type: ignore[misc]
-            assert {h.held_by for h in hosts.values()} == {stopping.STOPPED}
-            stopping.flag(tmp_path).unlink()
+            assert {h.held_by for h in hosts.values()} == {stop_flag.STOPPED}
+            stop_flag.flag(tmp_path).unlink()
             await seen(lambda: hosts["bad-1"].held_by is hosts["good-1"].held_by is None)
             assert not watching.done()
         watching.cancel()

@@ -140,10 +140,10 @@ def damaged(tx: Any) -> Iterator[str]:
             tx.read_raw(file.id)
     except MaterialsDBError as error:
         yield str(error)
-    on_file = tx.session.get_bind().dialect.name == "sqlite"
-    if on_file and (said := tx.session.execute(text("PRAGMA integrity_check")).scalar()) != "ok":
+    on_file = tx.connection.dialect.name == "sqlite"
+    if on_file and (said := tx.connection.execute(text("PRAGMA integrity_check")).scalar()) != "ok":
         yield f"the database is damaged: {said}"
-    broken = tx.session.execute(text(BROKEN.format("" if on_file else "dbos.")))
+    broken = tx.connection.execute(text(BROKEN.format("" if on_file else "dbos.")))
     yield from (f"the workflow {id} broke down: {error}" for id, error in broken)
 
 

@@ -69,6 +69,11 @@ def test_a_quick_command_imports_no_scientific_module(words: list[str]) -> None:
     assert imported(*words) & HEAVY == set()
 
 
+@pytest.mark.usefixtures("small_lab")
+def test_a_list_begins_no_event_loop() -> None:
+    assert imported("queue", "list") & {"asyncio", "logging"} == set()
+
+
 def test_help_imports_not_even_pydantic() -> None:
     assert "pydantic" not in imported("--help")
 

@@ -280,7 +280,7 @@ def test_sqlite_on_a_network_drive_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_a_transaction_that_the_server_broke_off_says_so(url: str, tmp_path: Path) -> None:
     store = SqlStore.open(url, tmp_path / "raw")
     with pytest.raises(UnreachableError), store.transaction() as tx:
-        tx.session.execute(sql.sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        tx.connection.execute(sql.sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
     with store.transaction() as tx:
         assert tx.events() == []
     store.close()
