@@ -7,6 +7,7 @@ LabError
 ├── NoContactError    5   instruments do not answer
 ├── SwappedError      5   other machines answer than were registered
 ├── SimulationError   5   a simulated machine answers in a lab of real ones
+├── NotSimulatedError 5   a simulated machine that was added while others are at work
 └── StoppedError    130   Ctrl-C, twice
 """
 
@@ -118,6 +119,19 @@ class SimulationError(LabError):
             f"{names}: a simulation answers, and its values would count as measured; nothing was started",
             where=tuple(f"{name}: {identity!r}" for name, identity in simulated.items()),
             hint="give the real machine's address in labctl.toml, or write simulated = true",
+        )
+
+
+class NotSimulatedError(LabError):
+    """The simulated machines were started before labctl.toml named this one."""
+
+    code = "LAB-0505"
+    exit_status = 5
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the simulated machines were started before labctl.toml named {name}, and a worker uses them",
+            hint="they start anew with the next command once that worker has ended; labctl worker list says which",
         )
 
 

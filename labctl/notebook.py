@@ -64,19 +64,19 @@ class LabView:
         """All campaigns, one row each."""
         return table(glance.campaigns(self.lab.glance_path), CAMPAIGNS).set_index("id")
 
-    def campaign(self, id: str) -> CampaignView:
+    def campaign(self, id: str | int) -> CampaignView:
         """One campaign: ``C-0001``, ``1`` or ``last``. Raises NotFoundError."""
-        return CampaignView(self, glance.resolve(self.lab.glance_path, "C", id))
+        return CampaignView(self, glance.resolve(self.lab.glance_path, "C", str(id)))
 
     def measurements(self) -> pd.DataFrame:
         """All measured values, one row each, with unit and standard uncertainty."""
         return table(glance.measurements(self.lab.glance_path), MEASUREMENTS)
 
-    def trace(self, sample_id: str) -> Trace:
+    def trace(self, sample_id: str | int) -> Trace:
         """The whole line behind a sample."""
         from materials_db.trace import trace
 
-        id = glance.resolve(self.lab.glance_path, "S", sample_id)
+        id = glance.resolve(self.lab.glance_path, "S", str(sample_id))
         return self._read(lambda tx: trace(tx, id))
 
     def _read(self, work: Callable[[Transaction], T]) -> T:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
+from labctl.errors import NotSimulatedError
 from labctl.labfile import HUMAN, MAIN, InstrumentSection, LabFile
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class Lab:
         from instruments.contract import InstrumentConfig
 
         section = self.file.instruments[name]
+        if self.file.lab.simulated and name not in simulated and section.driver != HUMAN:
+            raise NotSimulatedError(name)
         address = simulated.get(name) or section.address or ""
         return InstrumentConfig(
             instrument_id=name,

@@ -69,7 +69,7 @@ class Formula:
         exact: dict[str, Fraction] = {}
         for symbol, amount in amounts.items():
             if symbol not in KNOWN:
-                raise FormulaError(_unknown(symbol, symbol, 0))
+                raise FormulaError(_unknown(str(symbol), str(symbol), 0))
             exact[symbol] = _amount(symbol, amount)
         return cls("".join(f"{s}{_plain(a)}" for s, a in exact.items()), exact)
 

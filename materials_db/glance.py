@@ -116,9 +116,13 @@ def with_best(path: Place, row: Row) -> Row:
 def best_of(path: Place, campaign_id: str, merit: Merit) -> Row:
     """The best single measurement of the deciding property, of a sample that keeps all limits."""
     aim = merit.aims[0]
-    simple = not merit.limits and merit.goal != "target"
-    order = f" ORDER BY m.value {'DESC' if aim.direction == 'maximize' else 'ASC'} LIMIT 1" if simple else ""
-    found = ask(path, f"{GOOD} WHERE e.campaign_id = ? AND m.quantity = ?{order}", campaign_id, aim.quantity)
+    of_it = f"{GOOD} WHERE e.campaign_id = ? AND m.quantity = ?"
+    if merit.limits or merit.goal == "target":
+        found = ask(path, of_it, campaign_id, aim.quantity)
+    else:  # the first in the wanted unit, and all in others: the database cannot compare those
+        order = f"ORDER BY m.value {'DESC' if aim.direction == 'maximize' else 'ASC'} LIMIT 1"
+        found = ask(path, f"{of_it} AND m.unit = ? {order}", campaign_id, aim.quantity, aim.unit)
+        found += ask(path, f"{of_it} AND m.unit <> ?", campaign_id, aim.quantity, aim.unit)
     found = [told_in(row, aim.unit) for row in found]
     if merit.limits:
         values = measured(path, campaign_id, merit.units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from campaigns.loop import workflows
 from campaigns.policy import DEFAULT, FailuresSection, Policy
 from instruments.contract import Fault, JobRequest, Run, RunState
 from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost
-from instruments.guard import DriverBroken, Guard
+from instruments.guard import MOST_OPEN, DriverBroken, Guard
 from instruments.host import Host
 from instruments.people import Answer
 from materials_db import records as db
@@ -347,7 +348,36 @@ def test_what_a_driver_does_wrong_is_a_fault_of_its_instrument(method: str, word
     live(work())
 
 
-@pytest.mark.parametrize("how", ["hangs", "raises"])
+def test_nothing_new_begins_with_a_driver_that_leaves_its_connections_open() -> None:
+    class Leaks:
+        def __init__(self) -> None:
+            self.opened: list[socket.socket] = []
+
+        async def health(self) -> None:
+            await asyncio.create_task(self.connect())
+
+        async def connect(self) -> None:
+            self.opened.append(await asyncio.to_thread(socket.socket))
+
+        async def abort(self, _: str) -> str:
+            return "stopped"
+
+    async def work() -> None:
+        driver = Leaks()
+        guarded, other = Guard(driver), socket.socket()
+        with pytest.raises(DriverBroken, match="33 connections open"):
+            for _ in range(100):
+                await guarded.health()
+        assert (len(driver.opened), await guarded.abort("")) == (MOST_OPEN + 1, "stopped")
+        driver.opened.pop().close()
+        await guarded.health()
+        for opened in (*driver.opened, other):
+            opened.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("how", ["hangs", "raises", "leaks"])
 def test_one_sick_driver_leaves_the_others_their_throughput(how: str) -> None:
     """Two dosers of which one is sick do at least 95 % of what the sound one does alone."""
 
@@ -356,6 +386,8 @@ def test_one_sick_driver_leaves_the_others_their_throughput(how: str) -> None:
         await run(lab, budget={"experiments": 40})
         return lab.clock.monotonic()
 
+    left_open: list[socket.socket] = []
+
     async def beside_a_sick_one() -> float:
         lab = virtual_lab(doser_2="doser-1")
 
@@ -363,6 +395,8 @@ def test_one_sick_driver_leaves_the_others_their_throughput(how: str) -> None:
             for method in ("mark", "start", "poll", "health", "find"):
                 if how == "raises":
                     breaks(lab, "doser-2", method, RuntimeError("list index out of range"))
+                elif how == "leaks":
+                    leak(lab, "doser-2", method, left_open)
                 else:
                     hang(lab, "doser-2", method)
 
@@ -371,7 +405,23 @@ def test_one_sick_driver_leaves_the_others_their_throughput(how: str) -> None:
         assert not [e.outcome for e in found(lab, db.Experiment) if "doser" in e.outcome]
         return lab.clock.monotonic()
 
-    assert live(beside_a_sick_one()) <= live(alone()) / 0.95
+    took = live(beside_a_sick_one())
+    for opened in left_open:
+        opened.close()
+    assert took <= live(alone()) / 0.95
+    assert len(left_open) <= 2 * (MOST_OPEN + 1)
+
+
+def leak(lab: VirtualLab, name: str, method: str, left_open: list[socket.socket]) -> None:
+    """The driver does its work, and at each call forgets too many connections that it has opened."""
+    driver = lab.hosts[name].driver
+    sound = getattr(driver, method)
+
+    async def forgetful(*args: Any) -> Any:
+        left_open.extend(socket.socket() for _ in range(MOST_OPEN + 1))
+        return await sound(*args)
+
+    setattr(driver, method, forgetful)
 
 
 def hang(lab: VirtualLab, name: str, method: str) -> None:

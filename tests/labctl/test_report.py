@@ -129,6 +129,7 @@ def test_a_notebook_sees_a_campaign_with_units(small_lab: Path) -> None:
         assert frame["LiPF6 [mass fraction]"].iloc[0] == 0.1
         assert frame.attrs["units"]["ionic_conductivity [mS/cm]"] == "mS/cm"
         assert "3 experiments" in repr(view.campaign("last"))
+        assert repr(view.campaign(1)) == repr(view.campaign("last"))
         assert list(view.campaigns().index) == ["C-0001"]
         assert view.trace("S-00002").problems == []
         assert len(view.measurements()) == 3

@@ -105,6 +105,17 @@ def test_values_are_shown_in_the_unit_of_the_campaign_file(lab: wiring.Lab, caps
     assert (row["value"], row["unit"]) == (pytest.approx(1.2), "S/m")
 
 
+def test_the_best_is_found_among_values_in_several_units(lab: wiring.Lab) -> None:
+    with lab.store.transaction() as tx:
+        written(tx, FOUND)
+        sha256 = tx.put_raw(records.RAW)
+        other = records.measurement(sha256, 1, id="M-00200", value=1.6, unit="S/m")
+        tx.add(other, at=records.AT, actor="test")
+    lab.store.close()
+    (row,) = glance.campaigns(lab.glance_path)
+    assert (row["best_sample"], row["best"]) == ("S-00001", pytest.approx(16.0))
+
+
 def test_the_list_of_candidates_shows_the_front_first_and_broken_ones_last(lab: wiring.Lab) -> None:
     with lab.store.transaction() as tx:
         written(tx, FOUND, objectives=[THICK], limits=[THIN_ENOUGH])

@@ -63,7 +63,17 @@ def test_what_is_no_plain_formula_is_refused_with_the_reason(text: str, reason: 
 
 @pytest.mark.parametrize(
     "amounts",
-    [{"Fe": float("nan")}, {"Fe": 0}, {}, {"Fe": True}, {"Fe": float("inf")}, {"Fe": "1"}, {"Zz": 1}, {"Fe": -1}],
+    [
+        {"Fe": float("nan")},
+        {"Fe": 0},
+        {},
+        {"Fe": True},
+        {"Fe": float("inf")},
+        {"Fe": "1"},
+        {"Zz": 1},
+        {1: 2},
+        {"Fe": -1},
+    ],
 )
 def test_amounts_that_are_no_amounts_are_refused(amounts: dict[str, Any]) -> None:
     with pytest.raises(FormulaError):
