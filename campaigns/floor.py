@@ -160,7 +160,7 @@ class Floor:
             instrument = await self.turns.take(may, experiment_id, **of)
             if instrument is None:
                 return await self._call_off(job_id)
-            on, fence, ended = await self.transact(self._start, job_id, instrument)
+            job, (on, fence, ended) = await self.transact(self._start, job_id, instrument)
             if fence or ended is not None:
                 break
             await self._correct(instrument, experiment_id)
@@ -170,25 +170,28 @@ class Floor:
         if ended is not None:
             self.turns.release([instrument, *ended["released"]], experiment_id)
             return ended
-        return await self._here_or_there(job_id, on, fence)
+        return await self._here_or_there(job, on, fence)
 
-    async def _here_or_there(self, job_id: str, instrument: str, fence: int) -> Json:
+    async def _here_or_there(self, job: db.Job, instrument: str, fence: int) -> Json:
         """The act, if the cable is ours; else who is to be asked."""
         if host := self.elsewhere.get(instrument):
-            await self.transact(results.tell, job_id, asked_of(host), self.clock.now())
-            return {"verdict": "elsewhere", "host": host, "job": job_id, "instrument": instrument, "fence": fence}
-        answer = await self._carry_out(job_id, instrument, fence)
-        self.hand_back(job_id, answer)
+            await self.transact(results.tell, job.id, asked_of(host), self.clock.now())
+            return {"verdict": "elsewhere", "host": host, "job": job.id, "instrument": instrument, "fence": fence}
+        answer = await self._carry_out(job, instrument, fence)
+        self.hand_back(job.id, answer)
         return answer
 
     async def carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
         """What another worker asks of an instrument of ours. May be asked again after a crash."""
         await self.transact(results.tell, job_id, "", self.clock.now())
-        return await self._carry_out(job_id, instrument, fence)
+        return await self._carry_out(await self._job(job_id), instrument, fence)
 
-    async def _carry_out(self, job_id: str, instrument: str, fence: int) -> Json:
-        """The act on an instrument of ours, and all that it left behind."""
+    async def _job(self, job_id: str) -> db.Job:
         job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        return job
+
+    async def _carry_out(self, job: db.Job, instrument: str, fence: int) -> Json:
+        """The act on an instrument of ours, and all that it left behind."""
         if job.tray is not None:
             return await self._with_tray(job, job.tray, instrument, fence)
         request = JobRequest(
@@ -196,9 +199,9 @@ class Floor:
         )
         status, result = await self.acts.act(request, instrument, fence, [job.id])
         crashpoint("result in hand")
-        answer = await self.transact(self.acts.finish, job_id, instrument, status, result)
+        answer = await self.transact(self.acts.finish, job.id, instrument, status, result)
         crashpoint("rows committed")
-        await self.hosts[instrument].release(job_id)
+        await self.hosts[instrument].release(job.id)
         return answer
 
     def _waited_s(self, place: Mapping[str, Any]) -> float:
@@ -220,10 +223,10 @@ class Floor:
         self.hand_back(job_id, answer)
         return answer
 
-    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[str, int, Json | None]:
+    def _start(self, tx: Transaction, job_id: str, instrument: str) -> tuple[db.Job, tuple[str, int, Json | None]]:
         job = tx.get(db.Job, job_id)
         takes_s = self.acts.capability(instrument, job.capability).expected_s(job.params)
-        return results.start(
+        return job, results.start(
             tx, job_id, instrument, self._row(tx, instrument), at=self.clock.now(), takes_s=takes_s,
             site=self.site_of.get(instrument),
         )  # fmt: skip
@@ -237,7 +240,8 @@ class Floor:
         tray = place.get("tray") or await self._join(job_id, place)
         if tray is None:
             return await self._call_off(job_id)
-        return await self._here_or_there(job_id, *await self.transact(tray_results.place_of_tray, tray))
+        instrument, fence = await self.transact(tray_results.place_of_tray, tray)
+        return await self._here_or_there(await self._job(job_id), instrument, fence)
 
     async def _with_tray(self, job: db.Job, tray: str, instrument: str, fence: int) -> Json:
         """One sample's part in an act that it shares with others."""
@@ -256,7 +260,7 @@ class Floor:
 
     async def _join(self, job_id: str, place: Mapping[str, Any]) -> str | None:
         """Wait for others that want the same; the tray's id."""
-        job: db.Job = await self.transact(lambda tx: tx.get(db.Job, job_id))
+        job = await self._job(job_id)
         key = key_of(place["instruments"], job.capability, job.params)
         wait_s, room = min(self._tray_wait_s(i, job.capability) for i in place["instruments"]), self.room(place)
         words = forming(room, self.clock.now() + timedelta(seconds=wait_s - self._waited_s(place)))

@@ -346,8 +346,9 @@ def plan_again(tx: Transaction, job: db.Job, at: datetime, state: str = "queued"
 def store_result(tx: Transaction, job: db.Job, result: JobResult, instrument_id: str, at: datetime) -> list[str]:
     """Raw files first, then what was weighed in, then what was measured; ids of the files."""
     raw_ids = [store_raw(tx, job, file, at) for file in result.raw_files]
-    lots = {lot.component: lot for lot in tx.find(db.Lot, order="received_at")}
-    tx.add(*rules.ingredients(job, result, lots), *weighed_composition(tx, job, result), at=at, actor=ACTOR)
+    if rules.weighed(result):
+        lots = shelf.bottles(tx)
+        tx.add(*rules.ingredients(job, result, lots), *weighed_composition(tx, job, result), at=at, actor=ACTOR)
     calibrations = tx.find(db.Calibration, instrument_id=instrument_id)
     count = sum(not r.quantity.startswith(rules.MASS) for r in result.readings)
     ids = [f"M-{tx.next_number('M'):05d}" for _ in range(count)]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -197,6 +197,8 @@ class SqlTransaction:
         self.raw = raw
         self._on_server = connection.dialect.name == "postgresql"
         self._owed: list[tuple[str, str, str, dict[str, Any], datetime]] = []
+        #: Records as they stand. On a file nobody else can write meanwhile; on a server each look asks anew.
+        self._seen: dict[tuple[str, str], Any] = {}
 
     def _rows(self, statement: Any, **values: Any) -> list[dict[str, Any]]:
         """The rows that a statement answers with."""
@@ -234,12 +236,19 @@ class SqlTransaction:
         return [r for r in records if r.id in new]
 
     def get(self, kind: type[R], id: str) -> R:
+        if (seen := self._seen.get((kind.kind, id))) is not None:
+            return cast(R, seen)
         rows = self._rows(say.row_of(kind.kind), the_id=id)
         if not rows:
             target = table(kind.kind)
             known = self.connection.execute(sa.select(target.c.id).order_by(target.c.id.desc()).limit(200)).scalars()
             raise rules.not_found(kind, id, known)
-        return kind.model_validate(rows[0])
+        return self._see(kind.model_validate(rows[0]))
+
+    def _see(self, record: R) -> R:
+        if not self._on_server:
+            self._seen[record.kind, record.id] = record
+        return record
 
     def find(
         self, kind: type[R], /, *, order: str = "id", newest_first: bool = False, limit: int | None = None, **equal: Any
@@ -264,7 +273,7 @@ class SqlTransaction:
             raise IntegrityError(f"{kind.kind} {id}: {error.orig}") from error
         if not rows:
             raise rules.wrong_state(kind, id, getattr(self.get(kind, id), "state", None), was or [])
-        after = kind.model_validate(rows[0])
+        after = self._see(kind.model_validate(rows[0]))
         self._log([(f"{kind.kind}.moved", id, changed(after, changes))], at, actor)
         return after
 
