@@ -20,14 +20,10 @@ from instruments.errors import InstrumentError, TransportError
 
 LONGEST_S = 120.0  #: seconds for one call of a driver; runs go on at the device, calls are short
 MOST_OPEN = 32  #: connections of one driver: a process often has 1,024 descriptors for all of them and its databases
-BEFORE_WORK = (
-    "identity",
-    "health",
-    "mark",
-)  #: asked before something new begins; a run under way is followed to its end
-OPENED: ContextVar[WeakSet[socket.socket] | None] = ContextVar(
-    "OPENED", default=None
-)  #: whose sockets are being opened
+#: Asked before something new begins; a run under way is followed to its end.
+BEFORE_WORK = ("identity", "health", "mark")
+#: The connections of the driver in whose call we are.
+OPENED: ContextVar[WeakSet[socket.socket] | None] = ContextVar("OPENED", default=None)
 
 
 class DriverBroken(TransportError):
@@ -75,10 +71,10 @@ class Guard:
             )
 
 
-def note(event: str, args: tuple[Any, ...]) -> None:
+def count_socket(event: str, args: tuple[Any, ...]) -> None:
     """Count a new socket with the driver in whose call, or in whose tasks and threads, it is made."""
     if event == "socket.__new__" and (mine := OPENED.get()) is not None and isinstance(args[0], socket.socket):
         mine.add(args[0])
 
 
-sys.addaudithook(note)
+sys.addaudithook(count_socket)

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from materials_db.sql.store import SqlStore
     from materials_db.store import MaterialsStore, Transaction
 
-M_MMAP_THRESHOLD, LARGE = -3, 1 << 18  #: glibc's malloc.h: blocks from so many bytes are mapped on their own
-M_ARENA_MAX, HEAPS = -8, 2  #: and how many heaps it makes at most
 ACTOR = "labctl"  #: who the audit log names for what no person did
 FEWEST_FOR_DOUBT = 4  #: with fewer results none can be told from the others
 
@@ -355,38 +353,6 @@ def absent(module: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[module]
-
-
-def return_large_blocks() -> None:
-    """Large arrays go back to the system when they are done with, and the many threads share few heaps.
-
-    By itself glibc learns to keep the first, and gives nearly every thread a heap of its own.
-    """
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
-        mallopt(M_ARENA_MAX, HEAPS)
-
-
-def look_for_garbage_less() -> None:
-    """What is there now stays: leave it out of the searches for garbage, and search less often. Harmless to repeat."""
-    import gc
-
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)  # 5 % of the loop's time went into the default 700, 10, 10 (bench_loop)
-
-
-def return_free_pages() -> None:
-    """What lies free between blocks in use goes back to the system: glibc itself gives back the end of a heap only."""
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def engine(lab: Lab, bench: Bench, host: str = MAIN) -> DurableEngine:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.errors import trouble
 from instruments import crashpoint
-from labctl import clocks, fleet, registration, stopping, wiring
+from labctl import clocks, fleet, memory, registration, stopping, wiring
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
 from labctl.wiring import ACTOR, Lab
@@ -88,7 +88,7 @@ class Worker:
 
     def _run(self) -> None:
         log_to(self.lab)
-        wiring.return_large_blocks()
+        memory.return_large_blocks()
         crashpoint.arm(os.environ.get(crashpoint.VARIABLE))
         try:
             asyncio.run(self._serve_on())
@@ -143,7 +143,7 @@ class Worker:
             watch = asyncio.create_task(stopping.watch(lab, hosts))
             try:
                 await engine.open()
-                wiring.look_for_garbage_less()
+                memory.look_for_garbage_less()
                 self.ready.set()
                 if await bench.transact(any_model):
                     threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
@@ -188,7 +188,7 @@ class Worker:
             await self._send_on(engine, bench)
         self._beats = (self._beats + 1) % BEATS
         if not self._beats:
-            await asyncio.to_thread(wiring.return_free_pages)
+            await asyncio.to_thread(memory.return_free_pages)
         if not self.lab.on_server or (self._beats and not self._missing):
             return
         self._missing = await engine.find_lost()

@@ -83,7 +83,7 @@ class SqlStore:
     def transaction(self) -> Iterator[SqlTransaction]:
         # One of our own transactions at a time: SQLite would let the others poll for the lock.
         with self._turn, answering(self.engine), self.engine.begin() as connection:
-            tx = SqlTransaction(connection, self.raw)
+            tx = SqlTransaction(connection, self.raw, alone=self.engine.dialect.name == "sqlite")
             yield tx
             tx.seal()
 
@@ -190,15 +190,21 @@ def prepare_any(connection: Any, _: Any) -> None:
 
 
 class SqlTransaction:
-    """One transaction on a connection: without a session of the ORM, whose way to the same rows takes twice as long."""
+    """One transaction on a connection: without a session of the ORM, whose way to the same rows takes twice as long.
 
-    def __init__(self, connection: sa.Connection, raw: RawFolder) -> None:
+    Parameters
+    ----------
+    alone
+        Whether nobody else can write from its beginning to its end. Then a record is read once.
+    """
+
+    def __init__(self, connection: sa.Connection, raw: RawFolder, *, alone: bool = False) -> None:
         self.connection = connection
         self.raw = raw
+        self.alone = alone
         self._on_server = connection.dialect.name == "postgresql"
         self._owed: list[tuple[str, str, str, dict[str, Any], datetime]] = []
-        #: Records as they stand. On a file nobody else can write meanwhile; on a server each look asks anew.
-        self._seen: dict[tuple[str, str], Any] = {}
+        self._seen: dict[tuple[str, str], Any] = {}  #: records as they stand, where we are alone
 
     def _rows(self, statement: Any, **values: Any) -> list[dict[str, Any]]:
         """The rows that a statement answers with."""
@@ -246,7 +252,7 @@ class SqlTransaction:
         return self._see(kind.model_validate(rows[0]))
 
     def _see(self, record: R) -> R:
-        if not self._on_server:
+        if self.alone:
             self._seen[record.kind, record.id] = record
         return record
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from labctl import wiring
+from labctl.errors import NotSimulatedError
 from labctl.initialise import initialise
 from labctl.locks import host_lock
 
@@ -22,6 +25,8 @@ def test_a_lab_file_that_has_changed_is_what_the_simulator_does_next(tmp_path: P
     lock = host_lock(lab)
     assert lock.take()
     assert changed.simulator() == before  # a worker has the machines in its hands
+    with pytest.raises(NotSimulatedError, match="before labctl.toml named thermostat-2"):
+        changed.instrument_configs()
     lock.release()
     after = changed.simulator()
     assert after.ports.items() > before.ports.items()

@@ -16,7 +16,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlmodel import Session
 
+from materials_db import records as db
 from materials_db.errors import DamagedFileError, DamagedLogError, MaterialsDBError, NewerDatabaseError
 from materials_db.sql.store import SqlStore
 from materials_db.sql.tables import METADATA
@@ -113,6 +115,16 @@ def test_migrations_make_exactly_the_tables_of_the_code(lab: Path) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_what_others_write_beside_the_engine_s_transaction_is_seen(lab: Path) -> None:
+    """Before its first write the durable engine's transaction has not locked the file."""
+    engine = sa.create_engine(f"sqlite:///{lab}")
+    with Session(engine) as session, SqlStore.over(session, lab.parent / "raw") as tx:
+        assert tx.get(db.Campaign, "C-0001").wanted == "run"
+        execute(lab, "UPDATE campaign SET wanted = 'stop' WHERE id = 'C-0001'")
+        assert tx.get(db.Campaign, "C-0001").wanted == "stop"
     engine.dispose()
 
 
