@@ -30,6 +30,7 @@ from materials_db.store import Transaction
 from materials_db.waiting import asked_of, forming
 
 SILENT_S = 300.0  #: wall seconds between questions to an instrument that was taken out for its silence
+GONE = "labctl.toml has none of the instruments that can do this any more"
 TRAY_WAIT_S = 4 * 3600.0  #: lab seconds after which a sample is not kept waiting for a fuller tray
 
 
@@ -128,13 +129,16 @@ class Floor:
     async def _at_its_site(self, job_id: str, place: dict[str, Any]) -> dict[str, Any]:
         """The place with the instruments of the sample's site, of those what has not failed at this step.
 
-        `choice` holds all steps while no site has claimed the experiment.
+        `choice` holds all steps while no site has claimed the experiment. What the lab file has no more is left out.
         """
-        found, choice = list(place["instruments"]), None
+        found, choice = [i for i in place["instruments"] if i in self.hosts], None
+        if not found or "ready_at" in place:  # also where that was so when an earlier process planned it
+            gone = "" if found else f"{GONE}: {', '.join(place['instruments'])}"
+            await self.transact(results.tell, job_id, gone, self.clock.now())
         if len(set(self.site_of.values())) > 1:
             experiment: db.Experiment = await self.transact(lambda tx: tx.get(db.Experiment, job_id.split("/")[0]))
             steps = experiment.plan["steps"]
-            found = sites.allowed(place, steps, experiment.site, self.site_of)
+            found = sites.allowed({**place, "instruments": found}, steps, experiment.site, self.site_of)
             choice = steps if experiment.site is None else None
         untried = [i for i in found if i not in place.get("tried", ())]
         return {**place, "instruments": untried or found, "choice": choice}

@@ -170,7 +170,7 @@ def apply_wish(tx: Transaction, campaign: db.Campaign, wanted: str, at: Any) -> 
     """A paused campaign that should run or stop must be running for a worker to adopt it."""
     wakes = campaign.state != "running" and wanted != "pause"
     changes: dict[str, Any] = {"state": "running", "reason": ""} if wakes else {}
-    if campaign.wanted == "run" and wanted != "run":
+    if campaign.state == "running" and campaign.wanted == "run" and wanted != "run":
         changes["reason"] = ""  # what its next experiment waited for is not why it ends
     abort, wanted = wanted == "abort", "stop" if wanted == "abort" else wanted
     if campaign.abort is not abort:  # also back: a later stop must not break off what an earlier abort would have

@@ -127,13 +127,18 @@ def hosts_here(lab: Lab) -> list[str]:
 
 
 def other_hosts(lab: Lab, here: Sequence[str]) -> list[Row]:
-    """The hosts of other machines: their instruments answer only there."""
+    """Where there are several hosts, whether each has a worker: the instruments of other machines answer only there."""
     return [
-        finding(f"host {host}", "note", "no worker", f"on its machine: labctl worker run --host {host}")
+        finding(
+            f"host {host}",
+            "note",
+            "no worker",
+            f"{'' if host in here else 'on its machine: '}labctl worker run --host {host}",
+        )
         if nobody_works(lab, host)
         else finding(f"host {host}", "ok", "one is working")
         for host in lab.file.hosts
-        if host not in here
+        if len(lab.file.hosts) > 1
     ]
 
 

@@ -18,7 +18,7 @@ TWO = figures(2)
 CAMPAIGNS = [
     Column("id", "id", rank=0),
     Column("name", "name", rank=1),
-    Column("state", "state", rank=0),
+    Column("standing", "state", rank=0),
     Column("done", "done", right=True, rank=1),
     Column("lost", "lost", right=True, rank=4),
     Column("budget", "budget", right=True, rank=3),

@@ -64,7 +64,7 @@ def show_campaign(
     spent: Sequence[str] = (),
 ) -> None:
     """The page of one campaign, with what its model says, what it spent, and its convergence."""
-    say(f"{row['id']} {row['name']}   {row['state']}" + (f": {row['reason']}" if row["reason"] else ""))
+    say(f"{row['id']} {row['name']}   {row['standing']}" + (f": {row['reason']}" if row["reason"] else ""))
     if move := next_move(row):
         say(f"  next        {move}")
     show_wanted(row)

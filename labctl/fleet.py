@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labctl import clocks, wiring
+from labctl import clocks, journals, wiring
 from labctl.errors import LabError, UsageError
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock, host_lock, is_worked
@@ -62,21 +61,12 @@ def introduce(lab: Lab, host: str) -> Worker:
         machine=socket.gethostname(),
         pid=os.getpid(),
         version=wiring.versions()["labctl"],
-        journal=journal_of(lab),
+        journal=journals.identity(lab),
         control=False,
         since=now,
         beat_at=now,
         instruments=lab.file.hosts.get(host, []),
     )
-
-
-def journal_of(lab: Lab) -> str:
-    """Identity of the folder in which this machine's journals lie; made with the first worker."""
-    path = lab.state / "journal" / "identity"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.write_text(uuid.uuid4().hex)
-    return path.read_text().strip()
 
 
 def here(lab: Lab) -> list[str]:
@@ -104,11 +94,15 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
     ------
     TakenError
         A worker of another labctl lives, one drives our instruments by another lab file, or jobs are under way that
-        only another machine's journal knows.
+        only another machine's journal knows, or on an instrument that the lab file has no more.
+    OtherDatabaseError
+        Our journals go with another database.
     ClockError
         Its clock is not the database server's.
     """
     with lab.store.transaction() as tx:
+        journals.refuse_other_database(lab, tx)
+        refuse_missing(lab, tx)
         clocks.refuse_wrong(tx)
         said = tx.workers()
     alive = [other for other in said if other.host != me.host and is_worked(lab, other.host)]
@@ -129,6 +123,20 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
                 )
             if other.journal != me.journal:
                 refuse_foreign_jobs(tx, me.instruments if other.host == me.host else both, other)
+
+
+def refuse_missing(lab: Lab, tx: Transaction) -> None:
+    """Raise TakenError if an instrument has work in it that labctl.toml does not know: nobody could ask what became of it."""
+    gone = [
+        f"{le.instrument} ({le.holder})"
+        for le in tx.leases()
+        if le.holder and le.instrument not in lab.file.instruments
+    ]
+    if gone:
+        raise TakenError(
+            f"work is under way on {', '.join(gone)}, of which labctl.toml says nothing; nothing was started",
+            hint="put its section back until the work on it is over; labctl instrument hold NAME keeps new work away",
+        )
 
 
 def refuse_foreign_jobs(tx: Transaction, instruments: list[str], before: Worker) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.errors import trouble
 from instruments import crashpoint
-from labctl import clocks, fleet, memory, registration, stopping, wiring
+from labctl import clocks, fleet, journals, memory, registration, stopping, wiring
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
 from labctl.wiring import ACTOR, Lab
@@ -136,6 +136,7 @@ class Worker:
         hosts = await asyncio.to_thread(lab.hosts, clock, host)
         try:
             registered = await register(lab, hosts, clock)
+            await asyncio.to_thread(journals.bind, lab)
             crashpoint.crashpoint("floor registered")
             bench = make_bench(lab, hosts, clock, registered, host)
             await bench.look()  # before anything goes on: holds and priorities

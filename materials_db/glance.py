@@ -94,6 +94,7 @@ def with_best(path: Place, row: Row) -> Row:
     best = best_of(path, row["id"], merit)
     return {
         **row,
+        "standing": standing(row),
         "objective": merit.words,
         "quantity": merit.aims[0].quantity,
         "direction": merit.aims[0].direction,
@@ -129,6 +130,12 @@ def best_of(path: Place, campaign_id: str, merit: Merit) -> Row:
         plain = {sample: {q: m["value"] for q, m in known.items()} for sample, known in values.items()}
         found = [row for row in found if merit.counts(plain.get(row["sample"], {}))]
     return max(found, key=lambda row: (merit.worth(row["value"]), -row["number"]), default={})
+
+
+def standing(row: Row) -> str:
+    """A campaign's state in words, with what people have asked for and it has not come to yet."""
+    on_its_way = row["state"] == "running" and row["wanted"] != "run"
+    return f"running, {row['wanted']} wanted" if on_its_way else str(row["state"])
 
 
 GOOD = (  #: measurements that were neither bad nor replaced

@@ -42,9 +42,12 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         " FROM job j JOIN experiment e ON e.id = j.experiment_id JOIN campaign k ON k.id = e.campaign_id"
         " LEFT JOIN instrument i ON i.id = j.instrument_id"
         " WHERE j.state IN ('planned', 'queued', 'intent', 'running', 'waiting_human', 'in_doubt')"
+        " OR j.id IN (SELECT job_id FROM task WHERE state = 'open')"
         " ORDER BY j.queued_at, j.run",
     )
-    count_trays(rows)
+    newest = ask(path, "SELECT at FROM event ORDER BY seq DESC LIMIT 1")
+    now = str(newest[0]["at"]) if newest else ""
+    count_trays(rows, now[:10])
     leases = ask(path, "SELECT instrument, holder FROM lease WHERE holder IS NOT NULL")
     paused = ask(path, "SELECT id, wanted FROM campaign WHERE state = 'paused' OR wanted = 'stop'")
     asked = ask(path, "SELECT job_id, id FROM task WHERE state = 'open'")
@@ -57,20 +60,21 @@ def queue(path: Place, *, planned: bool = True) -> list[Row]:
         tasks=questions(rows, {r["job_id"]: r["id"] for r in asked}),
         silent=silent(ask(path, "SELECT host, beat_at, instruments FROM worker")),
         site_of=site_of(path),
+        today=now[:10],
+        nobody=nobody(path),
     )
-    rows = [row for row in in_order(path, rows) if planned or row["state"] != "planned"]
+    rows = [row for row in in_order(path, rows, now) if planned or row["state"] != "planned"]
     return [with_reason(row, floor) for row in rows] + next_ones(path)
 
 
-def in_order(path: Place, rows: list[Row]) -> list[Row]:
+def in_order(path: Place, rows: list[Row], now: str) -> list[Row]:
     """First what runs, then what waits for a turn in the order in which it has it, then what waits for the step before."""
     several = len({row["campaign"] for row in rows if row["state"] == "queued"}) > 1
     used_s = shares_s(path) if several else {}
-    newest = ask(path, "SELECT at FROM event ORDER BY seq DESC LIMIT 1")
     latest = [key_of(row) for row in rows if row["started_at"]]
     for row in rows:
         since = max(row["queued_at"], row.pop("ready_at") or "")
-        waited_s = (moment(newest[0]["at"]) - moment(since)).total_seconds() if newest else 0.0
+        waited_s = (moment(now) - moment(since)).total_seconds() if now else 0.0
         due = moment(row["campaign_due"]).timestamp() if row["campaign_due"] else math.inf
         begun = behind(row) + (row["state"] == "queued" and key_of(row) in latest)
         row["rank"] = order.rank(row["priority"], waited_s, due, used_s.get(row["campaign"], 0.0), begun)
@@ -134,7 +138,7 @@ def site_of(path: Place) -> dict[str, str]:
     return {r["name"]: r["site"] for r in ask(path, "SELECT name, site FROM instrument ORDER BY registered_at")}
 
 
-def count_trays(rows: Sequence[Row]) -> None:
+def count_trays(rows: Sequence[Row], today: str) -> None:
     """Say of each sample that waits for a tray how many wait with it, and until when the first of them does."""
     together: dict[str, list[Row]] = {}
     for row in rows:
@@ -143,9 +147,10 @@ def count_trays(rows: Sequence[Row]) -> None:
             together.setdefault(shared, []).append(row)
     for mates in together.values():
         found = [match.groups() for row in mates if (match := FORMING.fullmatch(row["message"]))]
-        room, latest = int(found[0][0]), min(until for _, until in found)[11:]  # the hour, as of all that wait
+        room, latest = int(found[0][0]), min(until for _, until in found)
+        until = f"{clock_time(latest, today)}{latest[16:]}"
         for row in mates:
-            row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {latest}"
+            row["message"] = f"tray forming {min(len(mates), room)}/{room}, until {until}"
 
 
 def questions(rows: Sequence[Row], asked: dict[str, str]) -> dict[str, str]:
@@ -178,6 +183,8 @@ class Floor(NamedTuple):
     tasks: dict[str, str]  #: job, or tray of samples that a person has in hand -> the open question about it
     silent: dict[str, str]  #: what a job says that a silent host is to do, and instruments there -> what keeps them
     site_of: dict[str, str]  #: instrument -> where it stands, as it was registered last
+    today: str  #: the day of the newest entry in the log
+    nobody: str  #: since when no worker has given a sign of life
 
 
 def with_reason(row: Row, floor: Floor) -> Row:
@@ -204,6 +211,8 @@ def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> st
     if task := floor.tasks.get(row["job"]) or floor.tasks.get(row["tray"]):
         return f"waiting for a person: labctl task show {task}"
     forms = str(row["message"] or "").startswith("tray forming")
+    if floor.nobody and row["state"] != "planned" and row["campaign"] not in floor.wanted:
+        return f"no worker since {floor.nobody}: labctl campaign resume {row['campaign']}"
     if row["message"] and not forms:
         return floor.silent.get(row["message"], str(row["message"]))
     if row["state"] == "planned":
@@ -211,7 +220,7 @@ def reason(row: Row, able: list[str], floor: Floor, *, held: bool = False) -> st
     if row["state"] == "waiting_human":
         return "a person has answered; it goes on as soon as its host looks"
     if row["state"] != "queued":
-        return f"until about {clock_time(row['due_at'])}" if row["due_at"] else ""
+        return f"until about {clock_time(row['due_at'], floor.today)}" if row["due_at"] else ""
     if row["campaign"] in floor.wanted:
         return f"campaign: {floor.wanted[row['campaign']]} wanted"
     if not able:
@@ -231,10 +240,21 @@ def obstacle(name: str, row: Row, floor: Floor) -> str:
     holder = floor.held.get(name)
     if holder is not None and holder not in (row["experiment"], row["tray"]):
         until = floor.until.get(holder)
-        return f"{name} busy with {holder}" + (f" until about {clock_time(until)}" if until else "")
+        return f"{name} busy with {holder}" + (f" until about {clock_time(until, floor.today)}" if until else "")
     return ""
 
 
-def clock_time(stamp: str) -> str:
-    """Hour and minute of a moment, UTC."""
-    return stamp[11:16]
+def clock_time(stamp: str, today: str) -> str:
+    """Hour and minute of a moment, UTC, after the day where that is not today."""
+    return stamp[11:16] if stamp[:10] == today else f"{moment(stamp[:16]):%d %b %H:%M}"
+
+
+def nobody(path: Place) -> str:
+    """Since when no worker has given a sign of life; empty while one does, and where none has ever been."""
+    beats = [moment(row["beat_at"]) for row in ask(path, "SELECT beat_at FROM worker")]
+    asked = ask(path, "SELECT CURRENT_TIMESTAMP AS now") if beats else []
+    for row in asked:
+        now = moment(str(row["now"]))  # a file says it without its zone, which is UTC
+        if (now if now.tzinfo else now.replace(tzinfo=UTC)) - max(beats) > HOST_SILENT:
+            return f"{max(beats):%d %b %H:%M}"
+    return ""

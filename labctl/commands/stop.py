@@ -34,7 +34,7 @@ def stop(
     if fault:
         words = f"the database could not be told ({fault}): workers on other machines may go on; then again"
         print(f"{words}: labctl stop --all", file=sys.stderr)
-    if any(words != "stopped" and "not running" not in words for words in told.values()):
+    if fault or any(words != "stopped" and "not running" not in words for words in told.values()):
         raise typer.Exit(5)
 
 

@@ -174,6 +174,7 @@ def test_a_locked_server_keeps_no_machine_running_and_is_said(on_server: LabFold
         other.execute("LOCK TABLE hold, counter, event IN ACCESS EXCLUSIVE MODE")
         told = on_server("stop", "--all", check=None)
     assert "stopped; nothing new is started until" in told.stdout
+    assert told.returncode == 5
     assert told.stderr.startswith("the database could not be told")
     assert len(told.stderr.splitlines()) == 1
 

@@ -30,6 +30,7 @@ BROKEN = "SELECT s.workflow_uuid, o.error FROM {0}workflow_status s LEFT JOIN {0
 SECOND = "C-0002"  #: the campaign that people may end
 AT_REST = {"done", "failed", "aborted"}
 SILENT = {"melt"}  #: acts that measure nothing
+OF_NO_USE = {"measurement_invalid", "drift", "operator"}  #: why a finished run may be on record as failed
 JOURNAL_AT_REST = AT_REST | {"rejected", "not_started", "in_doubt"}
 
 
@@ -201,7 +202,8 @@ def none_lost(found: Evidence, _: CrashLab) -> Iterator[str]:
     measured = {m.job_id for m in found.measurements} | {i.job_id for i in found.ingredients}
     for job in found.jobs.values():
         run = found.run_of(job.id)
-        if run is None or run["sha256"] is None or job.state in ("failed", "aborted") or job.id in found.settled:
+        given_up = job.state == "aborted" or (job.state == "failed" and job.fault in OF_NO_USE)
+        if run is None or run["sha256"] is None or given_up or job.id in found.settled:
             continue
         if job.state != "done" or run["sha256"] not in files:
             yield f"{job.id} was finished by {run['machine']}, but is {job.state} and its raw file is not kept"
