@@ -359,7 +359,8 @@ def test_the_queue_says_of_an_unbegun_experiment_what_it_waits_for_where_it_may_
     steps = [{"name": "mix", "instruments": ["d-1", "d-2"]}, {"name": "measure", "instruments": ["a-1", "a-2"]}]
     site_of = {"d-1": "A", "d-2": "B", "a-1": "A", "a-2": "B"}
     floor = waiting.Floor(
-        held={"d-2": "E-2"}, until={}, holds={"a-1": "hold by Ada: power cut"}, wanted={}, tasks={}, silent={}, site_of=site_of
+        held={"d-2": "E-2"}, until={}, holds={"a-1": "hold by Ada: power cut"}, wanted={}, tasks={}, silent={}, site_of=site_of,
+        today="2026-01-05", nobody="",
     )  # fmt: skip
     row = {
         "job": "E-1/mix",

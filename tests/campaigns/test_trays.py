@@ -218,7 +218,7 @@ def test_who_watches_sees_how_many_wait_for_a_tray_and_until_when() -> None:
         return {"capability": "age", "params": {"temperature_c": hot}, "state": state, "message": told}
 
     rows = [waits(4, 190), waits(3, 190), waits(2, 170), waits(1, 190, "planned")]
-    count_trays(rows)
+    count_trays(rows, f"{ORIGIN:%Y-%m-%d}")
     assert [row["message"] for row in rows[:3]] == [
         "tray forming 2/8, until 03:00 at the latest",
         "tray forming 2/8, until 03:00 at the latest",
