@@ -36,8 +36,12 @@ def bind(lab: Lab) -> None:
     """Write down which database the journals go with, once it has its first event."""
     path = folder(lab) / "database"
     if not path.exists():
+        beside = path.with_suffix(
+            ".new"
+        )  # killed, or out of room, half-way, it must not say that another database is meant
         with lab.store.transaction() as tx:
-            path.write_text(first_event(tx))
+            beside.write_text(first_event(tx))
+        beside.replace(path)
 
 
 def refuse_other_database(lab: Lab, tx: Transaction) -> None:

@@ -39,6 +39,15 @@ async def planned_with_two_dosers(lab: VirtualLab) -> tuple[str, str]:
     return id, segment
 
 
+async def to_its_end(lab: VirtualLab, bench: Bench, engine: InlineEngine, id: str) -> None:
+    while await engine.under_way(""):
+        await bench.look()
+        await lab.clock.sleep(300)
+    await engine.close()
+    with lab.store.transaction() as tx:
+        assert tx.get(db.Campaign, id).state == "done"
+
+
 def queued(lab: VirtualLab) -> list[db.Job]:
     with lab.store.transaction() as tx:
         return tx.find(db.Job, step="mix", state="queued")
@@ -58,12 +67,8 @@ def test_what_waits_for_an_instrument_that_is_gone_goes_to_the_one_that_is_left(
         without(lab, "doser-1")
         bench = await lab.bench()
         engine = await begin(lab, bench, id, segment)
-        while await engine.under_way(""):
-            await bench.look()
-            await lab.clock.sleep(300)
-        await engine.close()
+        await to_its_end(lab, bench, engine, id)
         with lab.store.transaction() as tx:
-            assert tx.get(db.Campaign, id).state == "done"
             mixed = tx.find(db.Job, step="mix", state="done")
             assert {tx.get(db.Instrument, str(job.instrument_id)).name for job in mixed} == {"doser-2"}
         lab.close()
@@ -86,12 +91,7 @@ def test_where_none_is_left_the_queue_says_so_until_one_is_back() -> None:
         engine = await begin(lab, bench, id, segment)
         await lab.clock.sleep(60)
         assert [job.message for job in queued(lab)] == [""] * 2
-        while await engine.under_way(""):
-            await bench.look()
-            await lab.clock.sleep(300)
-        await engine.close()
-        with lab.store.transaction() as tx:
-            assert tx.get(db.Campaign, id).state == "done"
+        await to_its_end(lab, bench, engine, id)
         lab.close()
 
     live(work())
