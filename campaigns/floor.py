@@ -22,7 +22,7 @@ from campaigns.experiment import share
 from campaigns.trays import Key, Member, Trays, key_of
 from campaigns.turns import Turns
 from instruments.clock import Clock
-from instruments.contract import JobRequest, JobResult, JobStatus, Mode, SampleAt, machine
+from instruments.contract import JobResult, JobStatus, Mode, machine
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
 from materials_db import sites
@@ -198,10 +198,7 @@ class Floor:
         """The act on an instrument of ours, and all that it left behind."""
         if job.tray is not None:
             return await self._with_tray(job, job.tray, instrument, fence)
-        request = JobRequest(
-            job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
-        )
-        status, result = await self.acts.act(request, instrument, fence, [job.id])
+        status, result = await self.acts.act(results.request_of(job), instrument, fence, [job.id])
         crashpoint("result in hand")
         answer = await self.transact(self.acts.finish, job.id, instrument, status, result)
         crashpoint("rows committed")

@@ -12,7 +12,7 @@ from campaigns.engine import Json
 from campaigns.policy import Policy
 from campaigns.trays import mates
 from campaigns.weighing import actual_fractions
-from instruments.contract import JobResult, JobStatus
+from instruments.contract import JobRequest, JobResult, JobStatus, SampleAt
 from instruments.contract import JobState as AtInstrument
 from instruments.crashpoint import crashpoint
 from materials_db import records as db
@@ -34,6 +34,13 @@ def job_and_step(tx: Transaction, job_id: str) -> tuple[db.Job, dict[str, Any]]:
     job = tx.get(db.Job, job_id)
     plan = tx.get(db.Experiment, job.experiment_id).plan
     return job, next(s for s in plan["steps"] if s["name"] == job.step)
+
+
+def request_of(job: db.Job) -> JobRequest:
+    """What an instrument is asked for a job that shares its run with no other."""
+    return JobRequest(
+        job_id=job.id, capability=job.capability, params=job.params, samples=(SampleAt(sample_id=job.sample_id),)
+    )
 
 
 def route(tx: Transaction, job_id: str) -> tuple[dict[str, Any], Json | None]:

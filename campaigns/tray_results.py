@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from campaigns import instrument_time
-from campaigns.results import ACTOR, FINAL, begin, job_and_step, lease, tell, wanted
+from campaigns.results import ACTOR, BEGUN, FINAL, begin, job_and_step, lease, request_of, tell, wanted
 from campaigns.trays import set_points
 from instruments.contract import Fault, JobRequest, JobState, JobStatus, SampleAt
 from materials_db import records as db
@@ -88,6 +88,17 @@ def clear_tray(tx: Transaction, tray: str, instrument: str) -> bool:
     if last:
         tx.release(instrument, tray)
     return last
+
+
+def begun_on(tx: Transaction, instruments: Collection[str]) -> dict[str, list[JobRequest]]:
+    """What has begun on these instruments and has no outcome on record: what each was asked, trays once."""
+    found: dict[str, dict[str, JobRequest]] = {}
+    for job in tx.find(db.Job, state=BEGUN):
+        name = tx.get(db.Instrument, job.instrument_id).name if job.instrument_id else ""
+        if name in instruments:
+            request = of_tray(tx, job.tray)[0] if job.tray else request_of(job)
+            found.setdefault(name, {})[request.job_id] = request
+    return {name: list(requests.values()) for name, requests in found.items()}
 
 
 def of_tray(tx: Transaction, tray: str) -> tuple[JobRequest, list[str]]:

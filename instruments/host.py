@@ -29,6 +29,7 @@ from instruments.contract import (
     NotStarted,
     Params,
     RawFile,
+    Reading,
     Run,
     RunState,
     Salvages,
@@ -322,7 +323,8 @@ class Host:
             crashpoint("invalid result written")
             return self._entry(job_id).status()
         crashpoint("result fetched")
-        result = result.model_copy(update={"simulated": self.simulated})
+        readings = tuple(taken_by(reading, at) for reading in result.readings)
+        result = result.model_copy(update={"simulated": self.simulated, "readings": readings})
         self.journal.ended(job_id, JobState.DONE, at, result=result)
         crashpoint("result written")
         return self._entry(job_id).status()
@@ -400,6 +402,11 @@ class Host:
                 else await self.status(request.job_id)
             )
         return status, self.journal.result(request.job_id) if status.state in WITH_RESULT else None
+
+
+def taken_by(reading: Reading, end: datetime) -> Reading:
+    """A reading, taken at the latest when its run was over: drivers stamp what they fetch, which may be days later."""
+    return reading if reading.taken_at <= end else reading.model_copy(update={"taken_at": end})
 
 
 def refused(request: JobRequest, fault: Fault, message: str) -> JobStatus:

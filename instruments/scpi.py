@@ -148,6 +148,8 @@ class ScpiTcp:
         if not raw.endswith(b"\n"):
             raise LinkLost("the connection was closed" + (" in the middle of an answer" if raw else ""))
         self._nothing_more()
+        if not raw.isascii():
+            raise BadReply(f"{raw[:40]!r} is no text in ASCII")
         return raw[:-1].rstrip(b"\r").decode("ascii")
 
     async def _block(self) -> bytes:

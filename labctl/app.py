@@ -59,6 +59,13 @@ class Commands(TyperGroup):
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Click would end with 1 where nobody reads to the end (`| head`), which is no failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return unread()
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Names and summaries, without importing any of them."""
         with formatter.section("Commands"):
@@ -114,8 +121,7 @@ def main() -> int:
         status = typer.main.get_command(app).main(prog_name="labctl", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        quiet_pipe()
-        return 0
+        return unread()
     except KeyboardInterrupt:
         return interrupted()
     except expected() as error:
@@ -127,6 +133,14 @@ def main() -> int:
     if status == INTERRUPTED:  # typer's answer to Ctrl-C
         return interrupted()
     return status if isinstance(status, int) else 0  # what `raise typer.Exit(1)` comes back as
+
+
+def unread() -> int:
+    """Whoever read our output needed no more of it."""
+    from labctl.emit import quiet_pipe
+
+    quiet_pipe()
+    return 0
 
 
 def interrupted() -> int:
@@ -144,9 +158,3 @@ def keep_stdout() -> None:
     ours = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
     os.dup2(2, 1)
     sys.stdout = sys.__stdout__ = ours  # type: ignore[misc]
-
-
-def quiet_pipe() -> None:
-    """Whoever read our output has gone (`| head`): say no more."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,3 +190,9 @@ def value_and_u(value: float | None, u: float | None, unit: str = "") -> str:
 
     places = max(0, 1 - floor(log10(u)))
     return f"{value:.{places}f} +- {u:.{places}f} {unit}".rstrip()
+
+
+def quiet_pipe() -> None:
+    """Whoever read our output has gone (`| head`): say no more."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())

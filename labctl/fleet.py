@@ -78,17 +78,23 @@ def here(lab: Lab) -> list[str]:
         return [worker.host for worker in tx.workers() if worker.journal == path.read_text().strip()] or [MAIN]
 
 
-def enlist(lab: Lab, me: Worker) -> None:
-    """Say that we work from now on. The host's lock is ours already. Raises TakenError as `refuse_misfit`."""
-    refuse_misfit(lab, me)
+def enlist(lab: Lab, me: Worker, *, journal_lost: bool = False) -> None:
+    """Say that we work from now on. The host's lock is ours already.
+
+    Raises as `refuse_misfit`, and as `journals.replace_lost` where somebody says that this host's journals are lost.
+    """
+    refuse_misfit(lab, me, journal_lost=journal_lost)
+    if journal_lost:
+        for job in journals.replace_lost(lab, me):
+            print(f"{job}: nobody knows what became of it; labctl task list", file=sys.stderr, flush=True)
     with lab.store.transaction() as tx:
         if fault := clocks.against_record(tx):
             print(f"warning: {fault}; what is stamped from now on may be, too", file=sys.stderr, flush=True)
         tx.beat(me.model_copy(update={"beat_at": tx.now()}))
 
 
-def refuse_misfit(lab: Lab, me: Worker) -> None:
-    """See whether this process may work for the lab; changes nothing.
+def refuse_misfit(lab: Lab, me: Worker, *, journal_lost: bool = False) -> None:
+    """See whether this process may work for the lab; changes nothing. What a lost journal would know is no obstacle.
 
     Raises
     ------
@@ -121,8 +127,10 @@ def refuse_misfit(lab: Lab, me: Worker) -> None:
                     " labctl.toml says so; nothing was started",
                     hint="give all machines the same labctl.toml",
                 )
-            if other.journal != me.journal:
-                refuse_foreign_jobs(tx, me.instruments if other.host == me.host else both, other)
+            if other.host != me.host:
+                refuse_unknown_jobs(lab, tx, both, me, other)
+            elif not journal_lost:
+                refuse_unknown_jobs(lab, tx, me.instruments, me, other)
 
 
 def refuse_missing(lab: Lab, tx: Transaction) -> None:
@@ -139,18 +147,18 @@ def refuse_missing(lab: Lab, tx: Transaction) -> None:
         )
 
 
-def refuse_foreign_jobs(tx: Transaction, instruments: list[str], before: Worker) -> None:
-    """Raise TakenError if this host's jobs are under way by a journal that we do not have."""
+def refuse_unknown_jobs(lab: Lab, tx: Transaction, instruments: list[str], me: Worker, before: Worker) -> None:
+    """Raise TakenError if something is under way on these instruments by a journal that we do not have."""
+    unknown = [name for name in instruments if before.journal != me.journal or not lab.journal(name).exists()]
     under_way = [
-        f"{lease.instrument} ({lease.holder})"
-        for lease in tx.leases()
-        if lease.holder and lease.instrument in instruments
+        f"{lease.instrument} ({lease.holder})" for lease in tx.leases() if lease.holder and lease.instrument in unknown
     ]
     if under_way:
         raise TakenError(
             f"host {before.host} was driven from {before.machine}, whose journal knows what runs on"
             f" {', '.join(under_way)}; this machine's does not, and might do it again. Nothing was started",
-            hint=f"on {before.machine}: labctl worker run --host {before.host}",
+            hint=f"on {before.machine}: labctl worker run --host {before.host}; is its disk gone for good, here:"
+            f" labctl worker run --host {before.host} --journal-lost makes questions to people of it",
         )
 
 

@@ -7,13 +7,19 @@ database's E-00001 would hand out results of a sample that this one never made.
 from __future__ import annotations
 
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.errors import LabError
+from labctl.errors import LabError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from instruments.contract import JobRequest
     from labctl.wiring import Lab
+    from materials_db.records import Worker
     from materials_db.store import Transaction
 
 
@@ -56,6 +62,44 @@ def refuse_other_database(lab: Lab, tx: Transaction) -> None:
         )
 
 
+def replace_lost(lab: Lab, me: Worker) -> list[str]:
+    """Put in doubt what had begun on this host's instruments by journals that are gone for good; ids of the jobs.
+
+    The new journals say so, before anything is asked of them: it becomes questions to people, and is never begun again.
+
+    Raises
+    ------
+    UsageError
+        The journals are here; nothing needs to be given up.
+    """
+    from campaigns.tray_results import begun_on
+    from labctl.wiring import actor
+
+    with lab.store.transaction() as tx:
+        before = [worker.journal for worker in tx.workers() if worker.host == me.host]
+        begun = begun_on(tx, me.instruments)
+    if before == [me.journal] and all(lab.journal(name).exists() for name in begun):
+        raise UsageError(
+            f"the journals of host {me.host} are here, in {folder(lab)}, and tell what had begun; nothing was given up",
+            hint=f"labctl worker run --host {me.host}",
+        )
+    at, why = lab.clock().now(), f"the journal of host {me.host} was lost, says {actor()}"
+    return [id for name, requests in begun.items() for id in doubt(lab.journal(name), requests, at, why)]
+
+
+def doubt(path: Path, requests: Sequence[JobRequest], at: datetime, why: str) -> list[str]:
+    """Write into a journal that nobody knows what became of these, but for those that it knows; their ids."""
+    from instruments.contract import JobState
+    from instruments.journal import Journal
+
+    with closing(Journal(path)) as journal:
+        unknown = [request for request in requests if journal.get(request.job_id) is None]
+        for request in unknown:
+            journal.intent(request, "", at)
+            journal.ended(request.job_id, JobState.IN_DOUBT, at, message=why)
+    return [request.job_id for request in unknown]
+
+
 def first_event(tx: Transaction) -> str:
     """What tells a database from all others: the hash of the first line of its log. Copies keep it, an empty one has none."""
     return next((event.hash for event in tx.events(limit=1)), "")
@@ -63,6 +107,4 @@ def first_event(tx: Transaction) -> str:
 
 def folder(lab: Lab) -> Path:
     """Where they lie."""
-    path = lab.state / "journal"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return lab.journal("any").parent

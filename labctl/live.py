@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from labctl.cleaning import clean
-from labctl.emit import value_and_u
+from labctl.emit import quiet_pipe, value_and_u
 from labctl.errors import LabError, StoppedError
 from materials_db import glance, waiting
 from materials_db.errors import ConflictError, UnreachableError
@@ -34,7 +34,7 @@ def follow(session: Session, *, quiet: bool = False) -> None:
     Raises
     ------
     StoppedError
-        Ctrl-C was pressed twice. The campaign can be resumed.
+        Ctrl-C was pressed twice, or who read our lines has gone. The campaign can be resumed.
     """
     path, id = session.lab.glance_path, session.campaign_id
     with Interrupts() as interrupts:
@@ -51,6 +51,11 @@ def follow(session: Session, *, quiet: bool = False) -> None:
             session.leave()
             interrupts.ignore()
             raise StoppedError(f"stopped now; {id} can go on", hint=f"labctl campaign resume {id}") from None
+        except BrokenPipeError:
+            quiet_pipe()
+            if glance.progress(path, id)["state"] not in RESTING:
+                session.leave()
+                raise StoppedError(f"nobody reads on; {id} can go on", hint=f"labctl campaign resume {id}") from None
     finish(session, quiet=quiet)
 
 

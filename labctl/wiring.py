@@ -182,6 +182,12 @@ class Lab:
         """Shortest and longest pause between two looks at a running job, lab seconds."""
         return 0.01 * self.speed, 30.0 * self.speed
 
+    def journal(self, instrument: str) -> Path:
+        """The file of an instrument's journal, in a folder that is there."""
+        folder = self.state / "journal"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{instrument}.sqlite"
+
     def hosts(self, clock: Clock, host: str = MAIN) -> dict[str, Host]:
         """What drives each instrument of that host, with its durable journal."""
         from campaigns.bench import in_thread
@@ -191,13 +197,11 @@ class Lab:
         from instruments.journal import Journal
 
         board = StoreBoard(lambda: self.store, in_thread)
-        folder = self.state / "journal"
-        folder.mkdir(parents=True, exist_ok=True)
         return {
             name: Host(
                 name,
                 registry.build(config, clock, board if config.driver == HUMAN else None),
-                Journal(folder / f"{name}.sqlite"),
+                Journal(self.journal(name)),
                 clock,
                 limits=config.limits,
                 simulated=config.simulated,

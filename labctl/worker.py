@@ -54,6 +54,7 @@ class Worker:
     lock: Locks
     host: str = MAIN
     standing: bool = False  #: goes on when no campaign runs
+    journal_lost: bool = False  #: somebody says that the journals of the host are gone for good
     ready: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -131,7 +132,8 @@ class Worker:
         """Serve until no campaign is running or somebody says stop; what disk or database said if they failed."""
         lab, host = self.lab, self.host
         me = await asyncio.to_thread(fleet.introduce, lab, host)
-        await asyncio.to_thread(fleet.enlist, lab, me)
+        await asyncio.to_thread(fleet.enlist, lab, me, journal_lost=self.journal_lost)
+        self.journal_lost = False  # begun anew after a failing disk, it has journals
         clock = await asyncio.to_thread(lab.clock)
         hosts = await asyncio.to_thread(lab.hosts, clock, host)
         try:
@@ -355,20 +357,20 @@ def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], h
     )
 
 
-def serve(folder: Path, host: str, on_ready: Callable[[list[str]], None]) -> None:
-    """Drive the instruments of a host until SIGINT or SIGTERM.
+def serve(folder: Path, host: str, on_ready: Callable[[list[str]], None], *, journal_lost: bool = False) -> None:
+    """Drive the instruments of a host until SIGINT or SIGTERM. Journals that are lost: see `journals.replace_lost`.
 
     Raises
     ------
     TakenError
         Somebody does that already, or this labctl or machine must not.
     UsageError
-        No instrument belongs to that host.
+        No instrument belongs to that host, or its journals are not lost.
     NoContactError
         Instruments do not answer.
     """
     lab = wiring.open_lab(folder)
-    worker = Worker(lab, fleet.take(lab, host), host, standing=True)
+    worker = Worker(lab, fleet.take(lab, host), host, standing=True, journal_lost=journal_lost)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     worker.start()

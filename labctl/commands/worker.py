@@ -14,14 +14,18 @@ app = group("The processes that drive the instruments of each host.")
 @app.command(epilog="Example: labctl worker run --host furnace-room")
 def run(
     host: Annotated[str, typer.Option("--host", help="As the instruments of labctl.toml name it.")] = "main",
+    journal_lost: Annotated[
+        bool, typer.Option("--journal-lost", help="Its journals are gone for good: ask people what became of its jobs.")
+    ] = False,
     lab: LabOption = None,
 ) -> None:
     """Drive the instruments of one host until Ctrl-C; what is under way goes on at the next start."""
     from labctl import worker
 
-    worker.serve(
-        lab_folder(lab), host, lambda names: print(f"host {host} drives {', '.join(names)}; Ctrl-C stops", flush=True)
-    )
+    def ready(names: list[str]) -> None:
+        print(f"host {host} drives {', '.join(names)}; Ctrl-C stops", flush=True)
+
+    worker.serve(lab_folder(lab), host, ready, journal_lost=journal_lost)
 
 
 @app.command("list", epilog="Example: labctl worker list")

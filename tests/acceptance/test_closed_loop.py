@@ -47,7 +47,18 @@ def test_a_second_terminal_attaches_to_the_worker_that_runs(lab: LabFolder) -> N
 
 def test_output_into_a_closed_pipe_ends_quietly(lab: LabFolder) -> None:
     lab("campaign", "run", "campaigns/conductivity.toml")
-    command = " ".join([*LABCTL, "experiment", "list", "--campaign", "C-0001", "-o", "csv", "|", "head", "-1"])
-    done = subprocess.run(command, shell=True, cwd=lab.folder, capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert done.stdout.count("\n") == 1
+    for words in (["experiment", "list", "-o", "csv"], ["audit", "list", "--last", "500"]):
+        command = ["bash", "-o", "pipefail", "-c", " ".join([*LABCTL, *words, "| head -1"])]
+        done = subprocess.run(command, cwd=lab.folder, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") == 1
+
+
+def test_a_campaign_whose_reader_goes_away_says_how_it_goes_on(lab: LabFolder) -> None:
+    lab.edit("labctl.toml", {"speed": "1800"})  # so that it is not over before the second line
+    command = ["bash", "-o", "pipefail", "-c", " ".join([*LABCTL, "campaign", "run", lab.campaign, "| head -1"])]
+    done = subprocess.run(command, cwd=lab.folder, capture_output=True, text=True, timeout=170)
+    assert (done.returncode, done.stdout.count("\n")) == (130, 1)
+    assert "nobody reads on; C-0001 can go on\n  try: labctl campaign resume C-0001" in done.stderr
+    lab("campaign", "resume", "C-0001")
+    assert lab.json("campaign", "list")[0]["state"] == "done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -213,6 +214,30 @@ def test_jobs_that_another_machines_journal_knows_are_not_begun_here(lab: LabFol
     (lab.folder / "journals of the other machine").rename(journals)
     begin(lab, "far")
     assert lab.json("campaign", "list")[0]["state"] == "running"
+
+
+def test_what_a_lost_journal_knew_is_asked_of_people_and_the_campaign_goes_on(lab: LabFolder) -> None:
+    lab.edit("labctl.toml", {"speed": "60"})
+    far = begin(lab, "far")
+    campaign = lab.start("campaign", "run", "campaigns/conductivity.toml")
+    until(lab, campaign, lambda: workers(lab)["far"]["holds"])
+    kill(far)
+    kept = lab("worker", "run", "--host", "far", "--journal-lost", check=2)
+    assert "the journals of host far are here" in kept.stderr
+    kill(campaign)
+    made = lab.simulator.acts()
+    shutil.rmtree(lab.folder / ".labctl" / "journal")
+    refused = lab("worker", "run", "--host", "far", check=6)
+    assert "--host far --journal-lost" in refused.stderr
+    LabFolder(lab.folder).edit("labctl.toml", {"speed": "3600"})
+    far, main = (lab.start("worker", "run", "--host", host, "--journal-lost") for host in ("far", "main"))
+    until(lab, main, lambda: lab.json("task", "list"))
+    (question, *_) = lab.json("task", "list")
+    prompt = lab("task", "show", question["id"]).stdout
+    assert re.search(r"the journal of host (far|main) was lost, says \w+", " ".join(prompt.split()))
+    before = done(lab)
+    until(lab, main, lambda: done(lab) > before)
+    assert all(times == 1 for job, times in lab.simulator.acts().items() if job in made)
 
 
 def test_on_a_file_a_worker_serves_all_and_a_second_is_told_who_works(tmp_path: Path) -> None:

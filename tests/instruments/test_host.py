@@ -211,9 +211,12 @@ def test_a_run_that_ended_long_before_anybody_looked_has_not_lasted_so_long(look
         return await made.status("E-1/step")
 
     status = live(night())
+    result = lab.hosts["doser-1"].journal.result("E-1/step")
     lab.close()
     assert status.started_at is not None
     assert status.ended_at is not None
+    assert result is not None
+    assert {reading.taken_at <= status.ended_at for reading in result.readings} == {True}
     assert (status.state, 60 < (status.ended_at - status.started_at).total_seconds() < 3600) == (JobState.DONE, True)
 
 

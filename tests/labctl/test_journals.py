@@ -78,6 +78,18 @@ def test_an_empty_server_for_a_lab_that_has_worked_is_refused(worked: Lab, postg
     lab.store.close()
 
 
+def test_no_worker_begins_while_work_is_on_an_instrument_whose_journal_alone_is_gone(worked: Lab) -> None:
+    me = fleet.introduce(worked, "main")
+    fleet.enlist(worked, me)
+    worked.journal("doser-1").touch()
+    with worked.store.transaction() as tx:
+        tx.claim("doser-1", "E-00003", at=AT)
+    fleet.refuse_misfit(worked, me)
+    worked.journal("doser-1").unlink()
+    with pytest.raises(fleet.TakenError, match=r"whose journal knows what runs on doser-1 \(E-00003\)"):
+        fleet.refuse_misfit(worked, me)
+
+
 def test_no_worker_begins_while_work_is_on_an_instrument_that_labctl_toml_does_not_know(worked: Lab) -> None:
     with worked.store.transaction() as tx:
         tx.claim("furnace-7", "Y-00003", at=AT)
