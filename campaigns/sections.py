@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from campaigns.units import UnitError, quantity
+from campaigns.units import UnitError, money, quantity
 
 NAME = r"^[A-Za-z][A-Za-z0-9_.+-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -62,4 +62,6 @@ Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Number = Annotated[float, BeforeValidator(read_already)]  #: read by its table, which knows the unit
 Seconds = Annotated[float, amount("s"), Field(gt=0)]
 Milligrams = Annotated[float, amount("mg"), Field(gt=0)]
-Euros = Annotated[float, amount("EUR"), Field(gt=0)]
+Euros = Annotated[
+    float, BeforeValidator(lambda value, info: value if stored(value, info) else money(value)), Field(gt=0)
+]

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pint
 
-CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CAD")
+CURRENCY = "EUR"  #: of all money that is added up
+CURRENCIES = (CURRENCY, "USD", "GBP", "CHF", "JPY", "CAD")  #: units of properties that are wanted or told in tables
+OTHER_MONEY = re.compile(
+    rf"(?!{CURRENCY})[A-Z]{{3}}|[$£¥]"
+)  #: any code of ISO 4217, also of currencies that are no unit here
 QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*", re.DOTALL)
 TEMPERATURES = ("degC", "K", "degF")
 LONGEST = 80
@@ -72,6 +76,21 @@ def quantity(text: Any, unit: str, *, difference: bool = False) -> float:
     if not written:
         raise UnitError(f"{text!r} has no unit; write for example {example(value, unit)!r}")
     return convert(value, written, unit, text, difference=difference)
+
+
+def money(text: Any, per: str = "") -> float:
+    """The euros that `text` means, for each `per` where that is given.
+
+    Raises
+    ------
+    UnitError
+        Not a price, or one in another currency, which nothing could be added to.
+    """
+    unit = f"{CURRENCY}/{per}" if per else CURRENCY
+    _, written = split(text, unit)
+    if OTHER_MONEY.search(written.split("/")[0]):
+        raise UnitError(f"{text!r} is not in {unit}; write it in {CURRENCY}: labctl knows no exchange rates")
+    return quantity(text, unit)
 
 
 def split(text: Any, unit: str) -> tuple[float, str]:

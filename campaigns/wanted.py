@@ -10,7 +10,7 @@ from pydantic_core import PydanticKnownError
 
 from campaigns.optimizer import Direction, Goal, Objective, OutcomeLimit, Prices
 from campaigns.sections import Euros, Name, Section, in_unit, stored
-from campaigns.units import TEMPERATURES, known_unit, quantity
+from campaigns.units import TEMPERATURES, UnitError, known_unit, money
 
 BATCH_MG = 1000.0  #: what a sample is taken to weigh where no recipe says it
 
@@ -162,13 +162,11 @@ class CostSection(Section):
 
 
 def rate(text: str, unit: str) -> float:
-    """Money per `unit` of a setting. Raises UnitError, also when it is below 0."""
+    """Euros per `unit` of a setting. Raises UnitError, also when it is below 0."""
     if unit in TEMPERATURES:  # a price per degree is per difference of temperatures
         text, unit = text.replace(f"/{unit}", f"/delta_{unit}") if unit != "K" else text, delta(unit)
-    found = quantity(text, f"EUR/({unit})" if unit else "EUR")
+    found = money(text, f"({unit})" if unit else "")
     if found < 0:
-        from campaigns.units import UnitError
-
         raise UnitError(f"{text!r}: a price is not below 0")
     return found
 

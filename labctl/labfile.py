@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from campaigns.checks import Check, asked, sound_part
 from campaigns.policy import FailuresSection
 from campaigns.toml_file import Fault, FileFaults, read
-from campaigns.units import CURRENCIES, UnitError, quantity
+from campaigns.units import money, quantity
 from labctl.finding import DATABASE, fault_of
 from materials_db.formula import Formula
 
@@ -48,14 +48,6 @@ def moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(moment)]
-
-
-def money_per_gram(value: Any) -> Any:
-    """``"0.05 EUR/g"`` as a number per gram."""
-    for currency in CURRENCIES:
-        if isinstance(value, str) and currency in value:
-            return quantity(value, f"{currency}/g")
-    raise UnitError(f"{value!r} is no price; write for example '0.05 EUR/g'")
 
 
 def device_address(value: str | None) -> str | None:
@@ -153,7 +145,7 @@ class StockSection(Section):
     lot: str = ""
     purity: float | None = Field(None, gt=0, le=1)
     amount: Annotated[float, in_unit("mg"), Field(gt=0)]
-    price: Annotated[float | None, BeforeValidator(money_per_gram), Field(ge=0)] = None
+    price: Annotated[float | None, BeforeValidator(lambda value: money(value, "g")), Field(ge=0)] = None
 
     @model_validator(mode="after")
     def _formula(self) -> StockSection:
@@ -167,7 +159,7 @@ class StockSection(Section):
 
     @property
     def price_per_g(self) -> float | None:
-        """Money per gram."""
+        """Euros per gram."""
         return self.price
 
 

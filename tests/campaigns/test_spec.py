@@ -269,6 +269,25 @@ SCREENS = [
     ),
     (
         [
+            (
+                "[budget]",
+                BATH
+                + '[cost]\nper_experiment = "5 USD"\nsettings = { bath = "1 CHF/K" }\nfeedstock = { EC = "1 SEK/g" }\n[budget]',
+            ),
+            ("experiments = 30", 'experiments = 30\nmoney = "500 GBP"'),
+            USED,
+        ],
+        f'LAB-0201: c.toml has 4 faults; nothing was done\nc.toml:{at("[budget]") + 5}  cost.per_experiment = "5 USD"\n'
+        "    '5 USD' is not in EUR; write it in EUR: labctl knows no exchange rates\n"
+        f'c.toml:{at("[budget]") + 6}  cost.settings.bath = "1 CHF/K"\n'
+        "    '1 CHF/K' is not in EUR/(delta_degC); write it in EUR: labctl knows no exchange rates\n"
+        f'c.toml:{at("[budget]") + 7}  cost.feedstock.EC = "1 SEK/g"\n'
+        "    '1 SEK/g' is not in EUR/(g); write it in EUR: labctl knows no exchange rates\n"
+        f'c.toml:{at("experiments") + 9}  budget.money = "500 GBP"\n'
+        "    '500 GBP' is not in EUR; write it in EUR: labctl knows no exchange rates",
+    ),
+    (
+        [
             ('name = "bayesian" ', 'name = "botorch" '),
             ('direction = "maximize" ', 'direction = "maximize"\ngoal = "map" '),
         ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.units import UnitError, quantity, unit_in
+from campaigns.units import UnitError, known_unit, money, quantity, unit_in
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,21 @@ def test_a_difference_of_temperatures_is_no_temperature() -> None:
 def test_what_is_no_quantity_is_refused_with_the_reason(text: Any, unit: str, reason: str) -> None:
     with pytest.raises(UnitError, match=reason):
         quantity(text, unit)
+
+
+@pytest.mark.parametrize("text", ["5 USD", "5 kUSD", "5 CHF", "5 SEK", "5 $", "5 £"])
+def test_money_is_in_euros_as_nothing_else_could_be_added_to_them(text: str) -> None:
+    with pytest.raises(UnitError, match="write it in EUR: labctl knows no exchange rates"):
+        money(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("5 EUR", 5.0), ("5 €", 5.0), ("2 kEUR", 2000.0)])
+def test_money_in_euros(text: str, value: float) -> None:
+    assert money(text) == value
+
+
+def test_what_is_measured_may_be_a_price_in_any_currency() -> None:
+    assert known_unit("USD/kg") == "USD/kg"
 
 
 @given(st.text(max_size=60))
