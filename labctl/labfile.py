@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, time, timezone
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from campaigns.checks import Check, asked, sound_part
 from campaigns.policy import FailuresSection
-from campaigns.toml_file import Fault, FileFaults, read
+from campaigns.toml_file import Fault, FileFaults, read, shown
 from campaigns.units import money, quantity
 from labctl.finding import DATABASE, fault_of
 from materials_db.formula import Formula
@@ -291,10 +292,45 @@ class LabFile(Section):
                 faults.append(Fault(message=str(error), key=f"{key}.limits", code="LAB-0231"))
         return faults
 
+    def calibration_faults(self) -> list[Fault]:
+        """Calibrations of what the instrument never measures: no value would ever lead back to them."""
+        from instruments import registry
+
+        faults = []
+        for name, section in self.instruments.items():
+            if section.calibration is None or section.driver not in registry.names():
+                continue
+            measured = [q for c in registry.capabilities(section.driver, {}) for q in c.produces]
+            named = section.calibration.quantity
+            if not any(includes(quantity, named) for quantity in measured):
+                faults.append(
+                    Fault(
+                        message=f"{name} ({section.driver}) never measures {named!r}",
+                        key=f"instruments.{name}.calibration.quantity",
+                        value=shown(named),
+                        hint=measured_in_words(measured),
+                        code="LAB-0233",
+                    )
+                )
+        return faults
+
+
+def includes(quantity: str, named: str) -> bool:
+    """Whether a driver's quantity is the one that a certificate names. That of a balance is for all that it weighs ("mass.")."""
+    prefix = not quantity or quantity.endswith(".")
+    return named == quantity.rstrip(".") or (prefix and named.startswith(quantity))
+
+
+def measured_in_words(quantities: Sequence[str]) -> str:
+    """What a certificate can be for."""
+    names = sorted({q.rstrip(".") for q in quantities})
+    return f"it measures {', '.join(names)}" if names else "it measures nothing: leave the calibration out"
+
 
 #: What is asked of every instrument that is sound by itself.
 CHECKS = (
     Check(LabFile.address_faults, frozenset({"lab"})),
     Check(LabFile.driver_faults, frozenset()),
+    Check(LabFile.calibration_faults, frozenset()),
     Check(LabFile.host_faults, frozenset({"lab"})),
 )
