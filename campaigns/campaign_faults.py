@@ -91,6 +91,36 @@ def time_budget_faults(spec: Spec) -> list[Fault]:
     return unknown_budgets("instrument_time", spec.budget.instrument_time, "no capability of the recipe", hint, known)
 
 
+def twice_named(spec: Spec) -> list[Fault]:
+    """Steps of one name, by which nobody could tell them apart."""
+    names = [step.name for step in spec.recipe.steps]
+    return [
+        Fault(
+            message=f"two steps are named {name!r}",
+            key=f"recipe.steps[{i}].name",
+            value=shown(name),
+            hint="give each its own name",
+        )
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
+
+
+def hold_faults(spec: Spec) -> list[Fault]:
+    """Steps that would hold a sample until one that does not come after them."""
+    names = [step.name for step in spec.recipe.steps]
+    return [
+        Fault(
+            message=f"{step.hold_until!r} is no later step",
+            key=f"recipe.steps[{i}].hold_until",
+            value=shown(step.hold_until),
+            hint=f"later steps: {', '.join(names[i + 1 :]) or 'none'}",
+        )
+        for i, step in enumerate(spec.recipe.steps)
+        if step.hold_until is not None and step.hold_until not in names[i + 1 :]
+    ]
+
+
 def quantity_faults(spec: Spec) -> list[Fault]:
     """Further objectives and limits that no step measures, and objectives named twice."""
     if not spec.recipe.steps:
@@ -255,10 +285,12 @@ PARTS = (
     Check(process_faults, frozenset()),
     Check(composition_faults, frozenset({"composition"})),
     Check(stock_budget_faults, frozenset({"composition.components", "budget.stock"})),
-    Check(time_budget_faults, frozenset({"recipe.steps", "budget.instrument_time"})),
+    Check(time_budget_faults, frozenset({"recipe.steps[*].capability", "budget.instrument_time"})),
+    Check(twice_named, frozenset()),
+    Check(hold_faults, frozenset({"recipe.steps[*].name"})),
     Check(setting_faults, frozenset({"process", "optimizer.tray", "cost.settings"})),
     Check(feedstock_budget_faults, frozenset({"composition.components", "cost.feedstock"})),
     Check(optimizer_faults, WANTED | {"optimizer", "cost", "stop"}),
-    Check(quantity_faults, WANTED | {"recipe.steps"}),
+    Check(quantity_faults, WANTED | {"recipe.steps[*].measures"}),
 )
 TOGETHER = (Check(space_faults, VARIED),)

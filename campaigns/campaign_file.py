@@ -22,7 +22,16 @@ from campaigns.told import as_record, results_of
 from campaigns.toml_file import FileFaults, read
 from campaigns.varied import list_of
 
-STAND_INS = {"campaign": {"name": "unread"}, "objective": {"quantity": "unread", "unit": "", "direction": "maximize"}}
+#: In place of what is at fault and must be there, so that all the rest is looked at in the same run.
+STAND_INS = {
+    "campaign": {"name": "unread"},
+    "objective": {"quantity": "unread", "unit": "", "direction": "maximize"},
+    "recipe.batch": "1 g",
+    "recipe.steps": [{"name": "unread", "capability": "unread"}],
+    "recipe.steps[*]": {"name": "unread", "capability": "unread"},
+    "recipe.steps[*].name": "unread",
+    "recipe.steps[*].capability": "unread",
+}
 
 
 def read_campaign(

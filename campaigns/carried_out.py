@@ -149,18 +149,4 @@ class RecipeSection(Section):
     """[recipe]."""
 
     batch: Milligrams
-    steps: tuple[StepSection, ...] = Field(min_length=1)
-
-    @field_validator("steps")
-    @classmethod
-    def _steps(cls, steps: tuple[StepSection, ...]) -> tuple[StepSection, ...]:
-        names = [s.name for s in steps]
-        if twice := [n for n in names if names.count(n) > 1]:
-            raise ValueError(f"two steps are named {twice[0]!r}; give each its own name")
-        for i, step in enumerate(steps):
-            if step.hold_until is not None and step.hold_until not in names[i + 1 :]:
-                later = ", ".join(names[i + 1 :]) or "none"
-                raise ValueError(
-                    f"step {step.name!r}: hold_until = {step.hold_until!r} is no later step (later: {later})"
-                )
-        return steps
+    steps: tuple[StepSection, ...] = Field(min_length=1)  #: campaign_faults holds them against each other

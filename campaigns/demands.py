@@ -6,7 +6,10 @@ import difflib
 import itertools
 import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
+
+from pydantic import create_model
 
 from campaigns.campaign_faults import VARIED, WANTED
 from campaigns.candidate import Candidate
@@ -20,10 +23,11 @@ from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
 from campaigns.units import convertible
 from campaigns.weighing import masses_mg
-from instruments.contract import Capability
+from instruments.contract import Capability, Params
 from materials_db.formula import Formula
 
 Needs = Literal["nothing", "settings", "composition"]
+ASKED_OF = ("capability", "instrument")  #: keys of a step that say who is to do it
 TRIED = 64  #: candidates on which a recipe is tried when a campaign is validated
 TRIED_OF_LIST = 5000  #: candidates of a list up to which each is tried
 
@@ -40,18 +44,29 @@ def against_lab(capabilities: Mapping[str, Sequence[Capability]], stock: Mapping
     def step_faults(spec: Spec) -> list[Fault]:
         return [f for i, section in enumerate(spec.recipe.steps) if (f := step_fault(i, section, capabilities))]
 
-    steps = frozenset({"recipe.steps"})
+    set_points = {name: [without_masses(c) for c in offered] for name, offered in capabilities.items()}
+    components, machines = frozenset({"composition.components"}), {f"recipe.steps[*].{key}" for key in ASKED_OF}
     return (
-        Check(step_faults, steps),
-        Check(unused_settings, steps | {"process"}),
-        Check(lambda spec: stock_faults(spec, stock, capabilities), steps | {"composition.components"}),
-        Check(lambda spec: measure_faults(spec, capabilities), steps | WANTED | {"composition.components"}),
-        Check(lambda spec: unit_faults(spec, capabilities), steps | WANTED),
-        Check(lambda spec: small_stock_faults(spec, capabilities), VARIED | {"recipe", "budget"}),
-        Check(lambda spec: limit_faults(spec, capabilities, "nothing"), steps),
-        Check(lambda spec: limit_faults(spec, capabilities, "settings"), steps | {"process", "candidates"}),
-        Check(lambda spec: limit_faults(spec, capabilities, "composition"), VARIED | {"recipe"}),
+        Check(step_faults, frozenset()),
+        Check(unused_settings, frozenset({"process", "recipe.steps[*].params"})),
+        Check(lambda spec: stock_faults(spec, stock, capabilities), components),
+        Check(lambda spec: promise_faults(spec, capabilities), frozenset()),
+        Check(lambda spec: measure_faults(spec, capabilities), WANTED | components | machines),
+        Check(lambda spec: unit_faults(spec, capabilities), WANTED | {"recipe.steps[*].instrument"}),
+        Check(lambda spec: small_stock_faults(spec, capabilities), VARIED | {"recipe.batch", "budget"}),
+        Check(lambda spec: limit_faults(spec, set_points, "nothing"), frozenset()),
+        Check(lambda spec: limit_faults(spec, set_points, "settings"), frozenset({"process", "candidates"})),
+        Check(lambda spec: limit_faults(spec, capabilities, "composition"), VARIED | {"recipe.batch"}),
     )
+
+
+def without_masses(capability: Capability) -> Capability:
+    """The set-points of a capability alone, which can be looked at whatever is wrong with batch and composition."""
+    fields = capability.params_model.model_fields
+    if MASSES not in fields:
+        return capability
+    told: dict[str, Any] = {name: (info.annotation, info) for name, info in fields.items() if name != MASSES}
+    return replace(capability, params_model=create_model(capability.params_model.__name__, __base__=Params, **told))
 
 
 def unused_settings(spec: Spec) -> list[Fault]:
@@ -133,15 +148,9 @@ def other_substance(key: str, name: str, formula: str, bottle: str) -> Fault:
     )
 
 
-def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
-    """Steps must measure what the file says they do, and all that is wanted."""
-    produced = {
-        quantity
-        for section in spec.recipe.steps
-        for c in offering(section, capabilities).values()
-        for quantity in c.produces
-    }
-    promised = [
+def promise_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Steps must measure what the file says they do."""
+    return [
         Fault(
             message=f"{section.capability} does not measure {name!r}",
             key=f"recipe.steps[{i}].measures",
@@ -156,9 +165,19 @@ def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]])
         for name in section.measures
         if not any(name in c.produces for c in offering(section, capabilities).values())
     ]
+
+
+def measure_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Some step must measure all that is wanted."""
+    produced = {
+        quantity
+        for section in spec.recipe.steps
+        for c in offering(section, capabilities).values()
+        for quantity in c.produces
+    }
     unknown = any(not offering(section, capabilities) for section in spec.recipe.steps)
-    if promised or unknown:  # what nobody offers is a fault of its own
-        return promised
+    if unknown or promise_faults(spec, capabilities):  # what nobody offers is a fault of its own
+        return []
     return [
         Fault(
             message=f"no step of the recipe measures {wanted!r}",

@@ -75,7 +75,7 @@ def resolve_step(
     able = offering(section, capabilities)
     if not able:
         raise RecipeError(f"step {section.name!r}: no instrument offers {section.capability!r}")
-    raw = {name: substituted(value, candidate.process, section.name, spec) for name, value in section.params.items()}
+    raw = {key: substituted(key, value, candidate.process, section.name, spec) for key, value in section.params.items()}
     fitting: list[tuple[str, dict[str, Any]]] = []
     refusals: dict[str, RecipeError] = {}
     for instrument, capability in able.items():
@@ -105,12 +105,12 @@ def offering(section: StepSection, capabilities: Mapping[str, Sequence[Capabilit
     }
 
 
-def substituted(value: Any, process: Mapping[str, Setting], step: str, spec: Spec) -> Any:
+def substituted(key: str, value: Any, process: Mapping[str, Setting], step: str, spec: Spec) -> Any:
     """``"$temperature"`` is the candidate's setting of that name."""
     if not (isinstance(value, str) and value.startswith("$")):
         return value
     if value[1:] not in process:
-        raise RecipeError(f"step {step!r}: {value!r} names no process parameter")
+        raise RecipeError(f"step {step!r}: {value!r} names no process parameter", key)
     return _Setting(process[value[1:]], spec.numeric_units.get(value[1:], ""))
 
 

@@ -36,6 +36,7 @@ class Fault:
     value: str = ""  #: as it is written, shortened
     hint: str = ""  #: what to write instead
     code: str = "LAB-0201"
+    meant: str = ""  #: the key that a misspelt one was probably meant to be: nothing is known of it then
 
 
 class FileFaults(Exception):
@@ -215,7 +216,16 @@ def fault_of(model: type[BaseModel], document: Document, error: dict[str, Any]) 
         line=document.line(where[:-1] if missing else where),
         value="" if missing else shown(error.get("input")),
         hint=hint,
+        meant=dotted((*where[:-1], near))
+        if error["type"] == "extra_forbidden" and (near := alike(model, where))
+        else "",
     )
+
+
+def alike(model: type[BaseModel], where: Key) -> str:
+    """The key that one that does not exist was probably meant to be; empty if there is none like it."""
+    near = difflib.get_close_matches(str(where[-1]), keys_of(model, where[:-1]), n=1, cutoff=0.5)
+    return near[0] if near else ""
 
 
 UNION_TAGS = {"float", "integer", "categorical"}
@@ -236,12 +246,8 @@ def words(model: type[BaseModel], where: Key, error: dict[str, Any]) -> tuple[st
     """Message and hint for one of pydantic's findings."""
     kind, context, name = error["type"], error.get("ctx", {}), str(where[-1]) if where else ""
     if kind == "extra_forbidden":
-        known = keys_of(model, where[:-1])
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        return (
-            f"{name!r} is not a key here",
-            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}",
-        )
+        near, known = alike(model, where), ", ".join(keys_of(model, where[:-1]))
+        return f"{name!r} is not a key here", f"did you mean {near!r}?" if near else f"known keys: {known}"
     if kind == "missing":
         return f"{name!r} is missing", ""
     if kind == "value_error":

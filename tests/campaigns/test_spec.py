@@ -399,6 +399,72 @@ def test_all_faults_of_a_file_are_told_at_once_whatever_else_is_wrong_with_it(
     assert sorted(found) == sorted(told)
 
 
+ELSEWHERE = [
+    ('unit = "mS/cm"', 'unit = "kg"'),
+    ('balance = "EMC"', 'balance = "EMX"'),
+    ("max = 0.20", "max = 0.2001\nmix = 1"),
+    ("experiments = 30", 'experiments = 30\nmoney = "5 kg"'),
+    ('mix_speed = "800 rpm", mix_time = "120 s"', 'mix_speed = "8000 rpm", mix_tim = "120 s"'),
+    ('temperature = "25 degC", hold', 'temperature = "$bath", hold'),
+    ("repeats = 3", "repeats = 3000"),
+]
+TOLD_ELSEWHERE = [
+    "objective.unit",
+    "composition.balance",
+    "composition.components.LiPF6.mix",
+    "budget.money",
+    "recipe.steps[0].params.mix_speed",
+    "recipe.steps[0].params.mix_tim",
+    "recipe.steps[1].params.temperature",
+    "recipe.steps[2].params.repeats",
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('batch = "6 g"', 'batch = "6 m"', ["recipe.batch"]),
+        ('batch = "6 g"\n', "", ["recipe.batch"]),
+        ('batch = "6 g"', 'batsch = "6 g"', ["recipe.batch", "recipe.batsch"]),
+        ('name = "equilibrate"', 'name = "Equilibrate"', ["recipe.steps[1].name"]),
+        ('name = "equilibrate"\n', 'colour = "red"\n', ["recipe.steps[1].name", "recipe.steps[1].colour"]),
+        ('name = "equilibrate"', 'name = "mix"', ["recipe.steps[1].name"]),
+        ('hold_until = "measure" ', 'hold_until = "mix" ', ["recipe.steps[1].hold_until"]),
+        ('hold_until = "measure" ', 'hold_untill = "measure" ', ["recipe.steps[1].hold_untill"]),
+        ('measures = ["ionic_conductivity"]', 'measures = ["ionic conductivity"]', ["recipe.steps[2].measures[0]"]),
+        ('measures = ["ionic_conductivity"]', 'measures = ["density"]', ["recipe.steps[2].measures"]),
+    ],
+)
+def test_a_fault_of_the_recipe_hides_no_other(
+    old: str, new: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of other steps, nor of its own step, nor of what stands elsewhere."""
+    said = screen(tmp_path, monkeypatch, *ELSEWHERE, (old, new))
+    found = [line.split()[1] for line in said.splitlines() if line.startswith("c.toml:")]
+    assert sorted(found) == sorted([*TOLD_ELSEWHERE, *told])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('capability = "hold_temperature"\n', "", {"recipe.steps[1].capability"}),
+        ('params = { temperature = "25 degC", hold = "10 min" }', "params = 3", {"recipe.steps[1].params"}),
+        ('params = { temperature = "25 degC", ', 'parms = { temperature = "25 degC", ', {"recipe.steps[1].parms"}),
+        ('measures = ["ionic_conductivity"]', 'mesures = ["ionic_conductivity"]', {"recipe.steps[2].mesures"}),
+        ("[[recipe.steps]]", "[[recipe.stepps]]", {"recipe.steps", "recipe.stepps"}),
+        (GOOD[GOOD.index("[[recipe.steps]]") :], "steps = [3]", {"recipe.steps[0]"}),
+    ],
+)
+def test_what_could_not_be_read_of_a_recipe_is_not_said_to_be_missing(
+    old: str, new: str, told: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step without the parameters that were misspelt, the quantity that no step would measure."""
+    further = ("[budget]", '[process.x]\ntype = "integer"\nmin = 3\nmax = 3\n[budget]')
+    said = screen(tmp_path, monkeypatch, (old, new), further)
+    found = [line.split()[1] for line in said.splitlines() if line.startswith("c.toml:")]
+    assert sorted(found) == sorted({"process.x", *told})
+
+
 @pytest.mark.parametrize("unit", ["millisiemens / centimeter", "S/m"])
 def test_a_unit_may_be_spelled_in_another_way_or_be_another_of_its_kind(unit: str, tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
