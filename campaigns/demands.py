@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from pydantic import create_model
@@ -15,6 +16,7 @@ from campaigns.campaign_faults import VARIED, WANTED
 from campaigns.candidate import Candidate
 from campaigns.carried_out import StepSection
 from campaigns.checks import Check
+from campaigns.doses import small_dose_fault
 from campaigns.errors import RecipeError
 from campaigns.parameters import CategoricalParameter, FloatParameter, Parameter
 from campaigns.recipe import MASSES, offering, resolve_step
@@ -56,7 +58,7 @@ def against_lab(capabilities: Mapping[str, Sequence[Capability]], stock: Mapping
         Check(lambda spec: small_stock_faults(spec, capabilities), VARIED | {"recipe.batch", "budget"}),
         Check(lambda spec: limit_faults(spec, set_points, "nothing"), frozenset()),
         Check(lambda spec: limit_faults(spec, set_points, "settings"), frozenset({"process", "candidates"})),
-        Check(lambda spec: limit_faults(spec, capabilities, "composition"), VARIED | {"recipe.batch"}),
+        Check(lambda spec: mass_faults(spec, capabilities), VARIED | {"recipe.batch"}),
     )
 
 
@@ -245,6 +247,20 @@ def small_stock_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capabilit
         for name, limit in limits.items()
         if least[name] > limit
     ]
+
+
+def mass_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> list[Fault]:
+    """Masses that no doser weighs in, told of the batch where all are too small, else of the step."""
+    doser, least_mg = smallest_dose(spec, capabilities)
+    small = small_dose_fault(spec, doser, least_mg) if least_mg else None
+    return [small] if small else limit_faults(spec, capabilities, "composition")
+
+
+def smallest_dose(spec: Spec, capabilities: Mapping[str, Sequence[Capability]]) -> tuple[str, float]:
+    """What can be weighed in at least, mg, and by which instrument: of the step that needs most, the finest doser."""
+    weighing = [able for section in spec.recipe.steps if weighs(able := offering(section, capabilities))]
+    finest = [min(((name, c.least_mg) for name, c in able.items()), key=itemgetter(1)) for able in weighing]
+    return max(finest, key=itemgetter(1), default=("", 0.0))
 
 
 def limit_faults(spec: Spec, capabilities: Mapping[str, Sequence[Capability]], of: Needs) -> list[Fault]:

@@ -235,6 +235,9 @@ class Capability:
     produces: tuple[str, ...] = ()  #: quantities of the readings, prefix match allowed ("mass.")
     #: unit of the readings of each quantity, named as in `produces`
     units: Mapping[str, str] = field(default_factory=dict)
+    least_mg: float = (
+        0.0  #: smallest dose of a feedstock that it weighs in, mg; 0 where it weighs nothing in or states none
+    )
     consumes: tuple[str, ...] = ()  #: what it uses up, in words for people
     physical: bool = True  #: True when repeating the act would change matter
     recover: Recovery = "fingerprint"  #: by what an act is known again after a crash

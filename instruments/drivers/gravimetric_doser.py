@@ -31,6 +31,7 @@ from instruments.scpi import fields, number, quoted, whole
 from instruments.transport import Transport
 
 MOST_MG = 20000.0
+LEAST_MG = 1.0  #: below, its error is as large as the dose
 
 
 class DoseAndMix(Params):
@@ -45,6 +46,8 @@ class DoseAndMix(Params):
     def _names(cls, masses: dict[str, float]) -> dict[str, float]:
         for name in masses:
             quoted(name)
+            if 0 < masses[name] < LEAST_MG:
+                raise ValueError(f"{masses[name]:g} mg of {name} is below the smallest dose, {LEAST_MG:g} mg")
         if sum(masses.values()) <= 0:
             raise ValueError("nothing would be weighed in")
         return masses
@@ -68,6 +71,7 @@ class GravimetricDoser(ProgramMachine):
             summary="weigh feedstocks into a fresh vial and stir",
             produces=("mass.",),
             units={"mass.": "mg"},
+            least_mg=LEAST_MG,
             consumes=("feedstock", "vial"),
             physical=True,
             recover="query_by_job_id",

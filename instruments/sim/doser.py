@@ -10,6 +10,7 @@ from instruments.sim.scpi_device import Refused, Reply, ScpiDevice
 from instruments.sim.world import World
 
 PER_DOSE_S = 60.0  #: one feedstock takes about a minute
+LEAST_MG = 1.0  #: below, nobody could tell whether it dosed anything: see `carry_out`
 FULL_MG = 5e8  #: a bottle that no campaign of ours empties
 
 
@@ -39,7 +40,8 @@ class Doser(ScpiDevice):
             raise Refused(-221, "Settings conflict; dose each feedstock once")
         if len(self.program["doses"]) == 16:
             raise Refused(-223, "Too much data; at most 16 feedstocks")
-        self.program["doses"][feedstock] = self.number(mass, 0, 20000)
+        dose = self.number(mass, 0, 20000)
+        self.program["doses"][feedstock] = self.number(mass, LEAST_MG, 20000) if dose else dose
         return None
 
     def _mix(self, argument: str) -> Reply:

@@ -195,6 +195,12 @@ SCREENS = [
         f"LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at('[[recipe.steps]]')}  recipe.steps[0]\n",
     ),
     (
+        [('batch = "6 g"', 'batch = "0.01 mg"')],
+        f'LAB-0231: c.toml has one fault; nothing was done\nc.toml:{at("batch")}  recipe.batch = "0.01 mg"\n'
+        "    the smallest share of DMC would be 0.0001 mg, but doser-1 weighs in 1 mg or more;"
+        ' write batch = "100 mg" or more, or a larger step, or a larger min of DMC',
+    ),
+    (
         [('direction = "maximize"          # or "minimize"\n', "")],
         f"LAB-0201: c.toml has one fault; nothing was done\nc.toml:{at('[objective]')}  objective.direction\n    'direction' is missing",
     ),
@@ -726,3 +732,28 @@ def test_a_fine_step_and_a_long_scale_are_no_burden(tmp_path: Path) -> None:
     spec, _ = read_campaign(tmp_path / "c.toml")
     assert spec.space.all() is None
     assert max(c.fractions["LiPF6"] for c in extremes(spec.space)) == Fraction(1, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ([], "100 mg"),
+        ([("max = 0.70", "max = 0.70\nmin = 0.2\noptional = true"), ("min = 0.0\n", "")], "20 mg"),  # of LiPF6
+        ([('basis = "mass" ', 'basis = "mole" ')], "125 mg"),  # DMC beside as much as may be of what is heavier
+    ],
+)
+def test_the_smallest_batch_is_as_large_as_the_doser_needs(
+    changes: list[tuple[str, str]], least: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ('batch = "6 g"', 'batch = "10 mg"')
+    assert f'write batch = "{least}" or more' in screen(tmp_path, monkeypatch, *changes, small)
+    spec = written(tmp_path, *changes, ('batch = "6 g"', f'batch = "{least}"'))
+    assert asked(spec, [], THIS_LAB) == []
+
+
+@pytest.mark.parametrize(("row", "fault"), [("0.1,0.3,0,0.6", False), ("0.1,0.3,0.01,0.59", True)])
+def test_of_a_list_the_smallest_share_that_is_in_it_counts(row: str, fault: bool, tmp_path: Path) -> None:
+    path = pool(tmp_path, f"LiPF6,EC,DMC,EMC\n{row}\n")
+    path.write_text(path.read_text().replace('batch = "6 g"', 'batch = "10 mg"'))
+    spec, _ = read_campaign(path)
+    assert [f.key for f in asked(spec, [], THIS_LAB)] == (["recipe.batch"] if fault else [])

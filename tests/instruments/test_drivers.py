@@ -57,6 +57,13 @@ async def test_a_refused_setting_names_the_machines_reason() -> None:
         await driver.start(job(MIX), DoseAndMix.model_validate(MIX))
 
 
+def test_a_dose_that_the_machine_does_not_resolve_is_refused_and_none_is_none() -> None:
+    (able,) = GravimetricDoser.capabilities({})
+    DoseAndMix.model_validate({"masses_mg": {"EC": able.least_mg, "LiPF6": 0.0}})
+    with pytest.raises(ValueError, match=r"0\.999 mg of EC is below the smallest dose, 1 mg"):
+        DoseAndMix.model_validate({"masses_mg": {"EC": 0.999, "LiPF6": 800.0}})
+
+
 async def test_weighed_masses_come_with_their_uncertainty() -> None:
     driver, _ = doser(
         ("RUN:RES? 17", '"S-1";EC,5200.31,0.15;LiPF6,800.08,0.12'), ("RUN:DATA? 17", b"feedstock,time_s,mass_mg\n")

@@ -103,6 +103,12 @@ def make(made: SimulatedLab, sample: str) -> object:
     return tell(made, "analyser-1", f"RUN:DATA? {run}")[0]
 
 
+@pytest.mark.parametrize(("dose", "answer"), [("0", '0,"No error"'), ("1", '0,"No error"'), ("0.99", "-222,")])
+def test_the_doser_takes_no_dose_smaller_than_its_error(dose: str, answer: str) -> None:
+    said = tell(lab(), "doser-1", "*CLS", f'PROG:DOSE "EC",{dose}', "SYST:ERR?")
+    assert str(said[-1]).startswith(answer)
+
+
 def test_noise_does_not_depend_on_the_order_in_which_samples_come() -> None:
     first, second = lab(), lab()
     one = {s: make(first, s) for s in ("S-1", "S-2")}
