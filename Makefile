@@ -15,7 +15,7 @@ PEERS      ?= all
 ONLY       ?= all
 OUT        ?= benchmarks/out/optimizer.jsonl
 
-.PHONY: demo test crash-test crash-sweep ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-scale bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
+.PHONY: demo test crash-test crash-sweep ctrl-c-test proxy-test check format lint types imports bench bench-loop bench-optimizer-time bench-start bench-memory bench-stop bench-scale bench-floor bench-best bench-optimizer bench-peers bench-outlook soak-optimizer clean
 .DEFAULT_GOAL := check
 
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -86,6 +86,9 @@ bench-optimizer-time: $(VENV)/.dev
 
 bench-floor: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_floor
+
+bench-stop: $(VENV)/.dev  ## how long `labctl stop --all` takes, with the database well, locked, silent and dead
+	@$(BIN)/python -m benchmarks.bench_stop
 
 bench-memory: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.bench_memory

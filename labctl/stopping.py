@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -33,6 +34,7 @@ LOOK_S = 0.2  #: wall seconds between looks of the worker at the file
 FIRST_S = 0.02  #: while the record was not looked at yet
 RECORD_S = 1.0  #: and at the record
 ANSWER_S = 0.6  #: wall seconds that machines and the record have to say that it is done
+TRIES = 3  #: to tell a machine that takes one client at a time
 TIMES = 2  #: that a worker breaks off what runs: the first may overtake a start that is on its way to the machine
 
 
@@ -160,7 +162,12 @@ def in_words(error: BaseException) -> str:
 
 
 def stop_machine(config: InstrumentConfig) -> str:
-    """One machine, over a wire of our own."""
+    """One machine, over a wire of our own; anew where its worker, which breaks off as well, has just taken that from us."""
+    from instruments.errors import LinkLost
+
+    for _ in range(TRIES - 1):
+        with suppress(LinkLost):
+            return asyncio.run(_stop(config))
     return asyncio.run(_stop(config))
 
 
