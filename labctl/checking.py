@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import platform
 import shutil
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from labctl import registration, stop_flag, wiring
 from labctl.errors import UsageError
 from labctl.labfile import MAIN
-from materials_db.looking import there
+from materials_db.errors import DamagedDatabaseError
+from materials_db.looking import faults_of, there
 
 if TYPE_CHECKING:
     from labctl.wiring import Lab
 
 Row = dict[str, Any]
 LOW_DISK_GB = 1.0
+QUICK = 200e6  #: bytes of a database file that the doctor looks through: about a second
 SOON = timedelta(days=30)  #: before the end of a certificate, in which the doctor speaks of it
 
 
@@ -76,7 +79,7 @@ def disk(folder: Path) -> Row:
 
 
 def database(lab: Lab) -> list[Row]:
-    """Whether the database is there, of this version, and its log unbroken."""
+    """Whether the database is there, whole, of this version, and its log unbroken."""
     from materials_db.drives import network_drive
     from materials_db.errors import MaterialsDBError, NetworkDriveError, NewerDatabaseError, UnreachableError
 
@@ -85,6 +88,9 @@ def database(lab: Lab) -> list[Row]:
             raise NetworkDriveError(lab.glance_path, kind)
         if not there(lab.glance_path):
             return [finding("database", "note", "none yet", "it is made by the first: labctl campaign run FILE")]
+        whole = file_of(lab, QUICK)
+        if any(row["state"] == "wrong" for row in whole):
+            return whole
         with lab.store.transaction() as tx:
             count = tx.verify_events()
     except NewerDatabaseError as error:
@@ -93,12 +99,37 @@ def database(lab: Lab) -> list[Row]:
         return [finding("database", "wrong", str(error), error.remedy)]
     except UnreachableError as error:
         return [finding("database", "wrong", str(error), "see that the server runs and lets you in")]
+    except DamagedDatabaseError as error:
+        return [finding("database", "wrong", str(error), error.remedy)]
     except MaterialsDBError as error:
         return [finding("database", "wrong", str(error), "restore a backup")]
     return [
         finding("database", "ok", f"{lab.glance_path}"),
+        *whole,
         finding("audit log", "ok", f"{count} lines, chain unbroken"),
     ]
+
+
+def file_of(lab: Lab, largest: float = math.inf) -> list[Row]:
+    """Whether SQLite finds every page of the lab's file sound; nothing where there is none or a server has the data.
+
+    Parameters
+    ----------
+    largest
+        Bytes up to which the file is looked through.
+    """
+    path = lab.glance_path
+    if not isinstance(path, Path) or not there(path):
+        return []
+    if path.stat().st_size > largest:
+        return [
+            finding(
+                "file", "note", f"too large to look through here: {path.stat().st_size / 1e6:.0f} MB", "labctl db check"
+            )
+        ]
+    if faults := faults_of(path):
+        return [finding("file", "wrong", str(DamagedDatabaseError(path, faults[0])), DamagedDatabaseError.remedy)]
+    return [finding("file", "ok", "every page is sound")]
 
 
 def worker(lab: Lab) -> Row:

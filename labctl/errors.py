@@ -193,6 +193,7 @@ def report(error: Exception) -> Report:
         (db.ConflictError, "LAB-0601", 6, ""),
         (db.DamagedLogError, "LAB-0701", 1, "restore a backup; the database was changed from outside"),
         (db.DamagedFileError, "LAB-0702", 1, "restore the file from a backup"),
+        (db.DamagedDatabaseError, "LAB-0703", 1, db.DamagedDatabaseError.remedy),
         (db.MaterialsDBError, "LAB-0300", 1, "labctl doctor"),
         (OutOfLimits, "LAB-0231", 7, ""),
         (TransportError, "LAB-0502", 5, "check power, cable and address, then: labctl doctor"),

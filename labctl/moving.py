@@ -104,13 +104,20 @@ def switch_to(path: Path, url: str) -> None:
 
 
 def check(lab: Lab) -> list[Row]:
-    """Whether the log is unbroken, every link leads somewhere, and every raw file is what it was."""
+    """Whether the file is whole, the log unbroken, every row what the log says, every link and raw file sound."""
+    from labctl.checking import file_of
     from labctl.checking import finding as line
 
+    whole = file_of(lab)
+    if any(row["state"] == "wrong" for row in whole):
+        return whole  # what else can be read of it tells nothing
     lost = wiring.broken_links(lab)
     with lab.store.transaction() as tx:
         damaged, count = damaged_files(tx)
-        rows = [line("audit log", *log_of(tx), "restore a backup")]
+        rows = [*whole, line("audit log", *log_of(tx), "restore a backup")]
+    rows.append(
+        line("rows", *rows_of(lab, rows[-1]["state"]), "restore a backup, or write them again as the log has them")
+    )
     rows.append(line("links", "wrong" if lost else "ok", "; ".join(lost) or "all lead somewhere", "restore a backup"))
     rows.append(line("raw files", "wrong" if damaged else "ok", "; ".join(damaged) or f"{count}, all as they were"))
     return [{**row, "remedy": row["remedy"] if row["state"] == "wrong" else ""} for row in rows]
@@ -122,6 +129,14 @@ def log_of(tx: Transaction) -> tuple[str, str]:
         return "ok", f"{tx.verify_events()} lines, chain unbroken"
     except DamagedLogError as error:
         return "wrong", str(error)
+
+
+def rows_of(lab: Lab, log: str) -> tuple[str, str]:
+    """Whether the rows are what the log says, in a word and in a sentence."""
+    if log != "ok":
+        return "note", "not compared: the log is no witness any more"
+    found = wiring.agreement(lab)
+    return "wrong" if found.differing else "ok", str(found)
 
 
 def damaged_files(tx: Transaction) -> tuple[list[str], int]:

@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from instruments.clock import Clock
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
+    from materials_db.agreement import Agreement
     from materials_db.sql.store import SqlStore
     from materials_db.store import MaterialsStore, Transaction
 
@@ -391,6 +392,15 @@ def broken_links(lab: Lab) -> list[str]:
 
     with lab.store.transaction() as tx:
         return list(look(tx.connection))
+
+
+def agreement(lab: Lab) -> Agreement:
+    """Whether every row is what the log says."""
+    from materials_db.sql.agreement import agreement as look
+    from materials_db.sql.store import SqlStore
+
+    with closing(SqlStore.reader(lab.url, lab.state / "raw")) as reader:
+        return look(reader)
 
 
 def simulator_alive(lab: Lab) -> bool:

@@ -25,7 +25,8 @@ from labctl import clocks, fleet, journals, memory, registration, stopping, wiri
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
 from labctl.wiring import ACTOR, Lab
-from materials_db.errors import UnreachableError
+from materials_db.errors import DamagedDatabaseError, UnreachableError
+from materials_db.looking import is_damage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,7 +95,7 @@ class Worker:
         try:
             asyncio.run(self._serve_on())
         except Exception as error:  # noqa: BLE001 - carried to the terminal's thread, which raises it there
-            self.error = error
+            self.error = named(self.lab, error)
         finally:
             self.ready.set()
             self.lock.release()
@@ -110,6 +111,8 @@ class Worker:
                 found = error
             if found is None or self._stop.is_set():
                 return
+            if is_damage(found):
+                raise found  # no waiting mends a file
             self._announce(found)
             await asyncio.sleep(AGAIN_S)
 
@@ -272,6 +275,17 @@ async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[st
         others = ", ".join(registration.twins(lab, name, silent))
         warn(f"{name} does not answer ({why}); its work goes to {others}")
     return {**registered, **rows}
+
+
+def named(lab: Lab, error: Exception) -> Exception:
+    """The error, with the name of the file where one is damaged: SQLite does not tell it.
+
+    The durable engine asks the lab's file by way of a library that wraps what SQLite says, the journals ask theirs straight.
+    """
+    if isinstance(error, DamagedDatabaseError) or not is_damage(error):
+        return error
+    orig = getattr(error, "orig", None)
+    return DamagedDatabaseError(lab.glance_path if orig else lab.state / "journal", orig or error)
 
 
 def warn(words: str) -> None:

@@ -6,6 +6,7 @@ MaterialsDBError
 ├── IntegrityError       it points at nothing, or breaks a rule
 ├── DamagedLogError      the audit log does not verify
 ├── DamagedFileError     a raw file is not what its name says
+├── DamagedDatabaseError the database file itself cannot be read any more
 ├── NewerDatabaseError   made by a newer labctl
 ├── NetworkDriveError    a file on a drive where it would be lost
 ├── UnreachableError     it does not answer, or broke off in the middle
@@ -52,6 +53,21 @@ class DamagedLogError(MaterialsDBError):
 
 class DamagedFileError(MaterialsDBError):
     """A raw file is missing or its bytes have changed."""
+
+
+class DamagedDatabaseError(MaterialsDBError):
+    """The SQLite file itself is damaged, by a disk or by a program that wrote into it.
+
+    Parameters
+    ----------
+    said
+        What SQLite says of it.
+    """
+
+    remedy = "move that file away, restore a backup in its place, then: labctl db check"
+
+    def __init__(self, path: Path | str, said: object) -> None:
+        super().__init__(f"the database {path} is damaged ({said}); labctl leaves it as it is")
 
 
 class NewerDatabaseError(MaterialsDBError):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from materials_db.errors import MaterialsDBError, NewerDatabaseError, UnreachableError
+from materials_db.errors import DamagedDatabaseError, MaterialsDBError, NewerDatabaseError, UnreachableError
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,6 +41,8 @@ def ask(place: Place, query: str, *values: Any) -> list[Row]:
     ------
     UnreachableError
         The server does not answer.
+    DamagedDatabaseError
+        The file is damaged.
     NewerDatabaseError
         A newer labctl made the tables: they may mean something else.
     """
@@ -77,9 +79,43 @@ def ask_file(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
         refuse_other(row and row[0], path)
         return [dict(row) for row in connection.execute(query, values)]
     except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise DamagedDatabaseError(path, error) from error
         raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
     finally:
         connection.close()
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether it says that a SQLite file is damaged, also from within what SQLAlchemy made of it.
+
+    Text that is no UTF-8 has no code of its own: Python's module says so in words.
+    """
+    said = getattr(error, "orig", None) or error
+    if not isinstance(said, sqlite3.DatabaseError):
+        return isinstance(said, DamagedDatabaseError)
+    code = getattr(said, "sqlite_errorcode", 0) & 0xFF  # the rest tells more about the same
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(said).startswith("Could not decode to UTF-8")
+
+
+def faults_of(path: Path, most: int = 1) -> list[str]:
+    """What SQLite finds wrong with the file when it looks at every page, read-only; empty where it is sound.
+
+    Raises
+    ------
+    DamagedDatabaseError
+        It cannot even begin.
+    """
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        said = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({most:d})")]
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise DamagedDatabaseError(path, error) from error
+        raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
+    finally:
+        connection.close()
+    return [] if said == ["ok"] else [" ".join(words.split()) for words in said]
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------

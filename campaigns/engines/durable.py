@@ -23,6 +23,7 @@ from dbos import DBOS, Serializer, SetWorkflowID, SQLAlchemyDatasource
 
 from campaigns.engine import Act, Ended, EngineError, Json, Workflows, Write
 from campaigns.errors import trouble
+from materials_db.looking import is_damage
 from materials_db.store import Transaction
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class JsonSerializer(Serializer):
     """JSON only: what is in the database is data, never code.
 
     Two kinds of error never go on record, so that the next `open` tries the step again: that disk or database
-    failed, and whatever a step under way says once the engine is `closed` and its instruments are let go.
+    failed or its file is damaged, and whatever a step under way says once the engine is `closed` and its instruments are let go.
     """
 
     closed = False
@@ -63,7 +64,7 @@ class JsonSerializer(Serializer):
         return self.closed or self._is_trouble(error)
 
     def _is_trouble(self, error: BaseException) -> bool:
-        if isinstance(error, trouble()):
+        if isinstance(error, Exception) and (isinstance(error, trouble()) or is_damage(error)):
             self.trouble = self.trouble or error
             return True
         # What it could not write DBOS tries to write once more, as a plain Exception that repeats it.

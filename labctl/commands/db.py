@@ -13,7 +13,7 @@ app = group("The database: is it sound; move it to a server.")
 
 @app.command(epilog="Example: labctl db check")
 def check(lab: LabOption = None, output: OutputOption = Format.table) -> None:
-    """Check the log's chain, every link between rows, and every raw file."""
+    """Check the file, the log's chain, every row against the log, every link between rows, and every raw file."""
     from labctl import moving
     from labctl.columns import FINDINGS
     from labctl.emit import emit

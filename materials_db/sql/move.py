@@ -33,7 +33,7 @@ def move(source_url: str, raw: RawFolder, target_url: str) -> dict[str, int]:
     """
     source, target = make_engine(source_url, full_sync=True), make_engine(target_url, full_sync=True)
     try:
-        with answering(target), source.connect() as old, target.begin() as new:
+        with answering(target), answering(source), source.connect() as old, target.begin() as new:
             refuse_unless_empty(new)
             upgrade_over(new)
             counts = {t.name: copy(old, new, t) for t in METADATA.sorted_tables if t.name not in NOT_COPIED}

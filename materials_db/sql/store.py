@@ -20,8 +20,8 @@ from sqlalchemy.dialects import postgresql
 
 from materials_db import chain, rules
 from materials_db.drives import network_drive
-from materials_db.errors import IntegrityError, MaterialsDBError, NetworkDriveError
-from materials_db.looking import unreachable
+from materials_db.errors import DamagedDatabaseError, IntegrityError, MaterialsDBError, NetworkDriveError
+from materials_db.looking import is_damage, unreachable
 from materials_db.memory import changed, same_facts
 from materials_db.raw import RawFolder, unchanged
 from materials_db.records import Event, Lease, Record, Worker
@@ -55,8 +55,10 @@ class SqlStore:
             It was made by a newer labctl; nothing was touched.
         NetworkDriveError
             The file would lie on a network drive.
+        DamagedDatabaseError
+            The file is damaged, or is no database.
         MaterialsDBError
-            The folder is not there, the file is no database, the server does not answer.
+            The folder is not there, or the server does not answer.
         """
         engine = make_engine(url, full_sync=full_sync)
         try:
@@ -93,12 +95,14 @@ class SqlStore:
 
 @contextmanager
 def answering(engine: sa.Engine) -> Iterator[None]:
-    """Raises UnreachableError when the server goes away or breaks the transaction off."""
+    """Raises UnreachableError when the server goes away or breaks the transaction off, DamagedDatabaseError for a damaged file."""
     try:
         yield
     except sa.exc.DBAPIError as error:
         if engine.dialect.name == "postgresql" and broken_off(error):
             raise unreachable(str(engine.url), error.orig or error) from error
+        if is_damage(error):
+            raise DamagedDatabaseError(engine.url.database or "", error.orig) from error
         raise
 
 
@@ -145,9 +149,7 @@ def reading_engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, connect_args={"options": "-c default_transaction_read_only=on"})
     name = f"{Path(sa.make_url(url).database or '').resolve().as_uri()}?mode=ro"
-    return sa.create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(name, uri=True, timeout=30), poolclass=sa.NullPool
-    )
+    return sa.create_engine(url, creator=lambda: sqlite3.connect(name, uri=True, timeout=30), poolclass=sa.NullPool)
 
 
 def prepare_sqlite(connection: Any, *, full_sync: bool) -> None:

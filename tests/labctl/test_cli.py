@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from labctl.app import NAMES
+from materials_db.errors import DamagedDatabaseError
 from tests.records import AT, RAW
 
 LABCTL = [sys.executable, "-m", "labctl"]
@@ -247,10 +248,10 @@ def test_the_doctor_goes_on_past_a_database_that_cannot_be_read() -> None:
     out, _ = labctl("doctor", code=1)
     states = {line.split("\t")[1]: line.split("\t") for line in out.splitlines()}
     assert states["database"][0] == "wrong"
-    assert states["database"][3] == "restore a backup"
+    assert states["database"][3] == DamagedDatabaseError.remedy
     assert states["worker"][0] == "ok"
     _, error = labctl("campaign", "list", code=1)
-    assert error.endswith("try: labctl doctor\n")
+    assert error.endswith(f"try: {DamagedDatabaseError.remedy}\n")
 
 
 @pytest.mark.usefixtures("small_lab")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +140,28 @@ def test_a_lab_on_a_server_is_not_moved_again(small_lab: Path, url: str) -> None
     moving.move_to(wiring.open_lab(small_lab), url, switch=True)
     with pytest.raises(UsageError, match="on a server already"):
         moving.move_to(wiring.open_lab(small_lab), url, switch=True)
+
+
+def test_a_row_that_was_replaced_by_hand_is_told_by_check(small_lab: Path) -> None:
+    connection = sqlite3.connect(small_lab / ".labctl" / "lab.sqlite")
+    connection.execute("INSERT OR REPLACE INTO recipe SELECT id, steps, batch_mg + 1 FROM recipe")
+    connection.commit()
+    connection.close()
+    done = subprocess.run([sys.executable, "-m", "labctl", "db", "check"], capture_output=True, text=True, timeout=60)
+    states = {line.split("\t")[1]: line.split("\t") for line in done.stdout.splitlines()}
+    assert done.returncode == 1
+    assert [name for name, line in states.items() if line[0] == "wrong"] == ["rows"]
+    assert ": batch_mg is " in states["rows"][2]
+
+
+def test_rows_are_not_compared_with_a_log_that_was_changed(small_lab: Path) -> None:
+    connection = sqlite3.connect(small_lab / ".labctl" / "lab.sqlite")
+    connection.execute(
+        "INSERT OR REPLACE INTO event SELECT seq, at, 'nobody', type, subject, payload, prev_hash, hash FROM event"
+    )
+    connection.commit()
+    connection.close()
+    lab = wiring.open_lab(small_lab)
+    states = {row["check"]: row["state"] for row in moving.check(lab)}
+    assert (states["audit log"], states["rows"]) == ("wrong", "note")
+    lab.store.close()
