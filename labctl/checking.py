@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import registration, stop_flag, wiring
-from labctl.errors import UsageError
+from labctl.errors import DamagedJournalError, UsageError
 from labctl.labfile import MAIN
 from materials_db.errors import DamagedDatabaseError
 from materials_db.looking import faults_of, there
@@ -241,8 +241,12 @@ def instruments_of(lab: Lab, host: str) -> list[Row]:
     if not nobody_works(lab, host):
         name = "instruments" if host == MAIN else f"instruments of {host}"
         return [finding(name, "ok", "in the hands of the worker: labctl queue list")]
+    try:
+        answers = asyncio.run(ask_all(lab, host))
+    except DamagedJournalError as error:
+        return [finding("journal", "wrong", error.message, error.hint)]
     rows = []
-    for name, health in asyncio.run(ask_all(lab, host)).items():
+    for name, health in answers.items():
         todo = "check power, cable and address" if health.mode.value in ("offline", "fault") else ""
         if registration.out_of_place(lab.file, health.identity):
             todo = "a simulation in a lab of real machines: give the real one's address"

@@ -8,6 +8,7 @@ LabError
 ├── SwappedError      5   other machines answer than were registered
 ├── SimulationError   5   a simulated machine answers in a lab of real ones
 ├── NotSimulatedError 5   a simulated machine that was added while others are at work
+├── DamagedJournalError 1 what an instrument had begun is known to nobody
 └── StoppedError    130   Ctrl-C, twice
 """
 
@@ -132,6 +133,19 @@ class NotSimulatedError(LabError):
         super().__init__(
             f"the simulated machines were started before labctl.toml named {name}, and a worker uses them",
             hint="they start anew with the next command once that worker has ended; labctl worker list says which",
+        )
+
+
+class DamagedJournalError(LabError):
+    """The journal of an instrument cannot be read any more: what it had begun is known to nobody else."""
+
+    code = "LAB-0606"
+
+    def __init__(self, path: Path, said: object) -> None:
+        super().__init__(
+            f"the journal {path} is damaged ({said}); nothing was started",
+            hint="move that file away, then: labctl worker run --host NAME --journal-lost, which asks people what became"
+            " of its jobs",
         )
 
 

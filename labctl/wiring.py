@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import finding
-from labctl.errors import NotSimulatedError
+from labctl.errors import DamagedJournalError, NotSimulatedError
 from labctl.labfile import HUMAN, MAIN, InstrumentSection, LabFile
+from materials_db.looking import is_damage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from instruments.clock import Clock
     from instruments.contract import Capability, InstrumentConfig
     from instruments.host import Host
+    from instruments.journal import Journal
     from materials_db.agreement import Agreement
     from materials_db.sql.store import SqlStore
     from materials_db.store import MaterialsStore, Transaction
@@ -195,14 +198,13 @@ class Lab:
         from campaigns.tasks import StoreBoard
         from instruments import registry
         from instruments.host import Host
-        from instruments.journal import Journal
 
         board = StoreBoard(lambda: self.store, in_thread)
         return {
             name: Host(
                 name,
                 registry.build(config, clock, board if config.driver == HUMAN else None),
-                Journal(self.journal(name)),
+                opened(self.journal(name)),
                 clock,
                 limits=config.limits,
                 simulated=config.simulated,
@@ -211,6 +213,18 @@ class Lab:
             for name, config in self.instrument_configs().items()
             if self.file.instruments[name].host == host
         }
+
+
+def opened(path: Path) -> Journal:
+    """The journal in that file. Raises DamagedJournalError."""
+    from instruments.journal import Journal
+
+    try:
+        return Journal(path)
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise DamagedJournalError(path, error) from error
+        raise
 
 
 def open_lab(folder: Path) -> Lab:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from campaigns.errors import trouble
 from instruments import crashpoint
 from labctl import clocks, fleet, journals, memory, registration, stopping, wiring
+from labctl.errors import DamagedJournalError
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
 from labctl.wiring import ACTOR, Lab
@@ -285,7 +286,7 @@ def named(lab: Lab, error: Exception) -> Exception:
     if isinstance(error, DamagedDatabaseError) or not is_damage(error):
         return error
     orig = getattr(error, "orig", None)
-    return DamagedDatabaseError(lab.glance_path if orig else lab.state / "journal", orig or error)
+    return DamagedDatabaseError(lab.glance_path, orig) if orig else DamagedJournalError(lab.state / "journal", error)
 
 
 def warn(words: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from instruments.sim.control import SimulatorControl
 from labctl import wiring
 from labctl.worker import named
 from materials_db.errors import DamagedDatabaseError
@@ -142,3 +143,17 @@ def test_who_only_looks_is_told_which_file(file: Path) -> None:
     lab = wiring.open_lab(file.parent.parent)
     with pytest.raises(DamagedDatabaseError, match=str(file)):
         agreement(lab.reader)
+
+
+def test_a_damaged_journal_is_named_and_what_to_do_about_it(file: Path) -> None:
+    path = file.parent / "journal" / "doser-1.sqlite"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(random.Random(1).randbytes(PAGE))
+    for words in (["campaign", "run", "campaigns/conductivity.toml", "--fresh"], ["worker", "run"]):
+        said = refused(*words)
+        assert said.startswith(f"error LAB-0606: the journal {path} is damaged (file is not a database)")
+        assert "--journal-lost" in said
+    told = subprocess.run([*LABCTL, "doctor"], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, told.stderr) == (1, "")
+    assert f"wrong\tjournal\tthe journal {path} is damaged" in told.stdout
+    SimulatorControl(file.parent / "simulator").stop()
