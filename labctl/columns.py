@@ -119,7 +119,7 @@ TASKS = [
     Column("question", "question", rank=3),
     Column("answered_by", "by", rank=2),
     Column("answered_at", "answered (UTC)", moment, rank=4),
-    Column("campaign", "campaign", rank=3),
+    Column("campaigns", "campaign", ", ".join, rank=3),
 ]
 INSTRUMENTS = [
     Column("name", "name", rank=0),

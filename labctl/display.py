@@ -182,7 +182,9 @@ def show_sample(row: Row) -> None:
 
 def show_task(row: Row) -> None:
     """The page of one task: what to do, and what to type afterwards."""
-    say(f"{row['id']}   {row['title']}   {row['state']}   asked {moment(row['asked_at'])} UTC   {row['campaign']}")
+    say(
+        f"{row['id']}   {row['title']}   {row['state']}   asked {moment(row['asked_at'])} UTC   {', '.join(row['campaigns'])}"
+    )
     say(f"  {row['prompt']['text']}")
     for field in row["prompt"].get("fields", []):
         say(f"  read off {field['name']} in {field['unit']}, {field['low']:g} to {field['high']:g}")

@@ -179,7 +179,7 @@ def tell_ended(path: Place, id: str, told: set[str]) -> None:
 def tell_asked(path: Place, id: str, told: set[str]) -> None:
     """A line for each question to a person that was not told of before."""
     for task in glance.tasks(path):
-        if task["campaign"] == id and task["id"] not in told:
+        if id in task["campaigns"] and task["id"] not in told:
             told.add(task["id"])
             print(clean(f"waiting for a person: {task['title']}; labctl task show {task['id']}"), flush=True)
 
@@ -212,7 +212,7 @@ def out_of_work(row: Row) -> str:
 
 def asked(path: Place, id: str) -> str:
     """What people are waited for, in one line."""
-    open_ = [task["id"] for task in glance.tasks(path) if task["campaign"] == id]
+    open_ = [task["id"] for task in glance.tasks(path) if id in task["campaigns"]]
     return f"waiting for a person: {', '.join(open_)}; labctl task list" if open_ else ""
 
 

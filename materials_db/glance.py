@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from materials_db.errors import NotFoundError
@@ -238,12 +239,30 @@ def tasks(path: Place, *, every: bool = False) -> list[Row]:
     rows = ask(
         path,
         "SELECT t.id, t.question, t.title, t.instrument, t.samples, t.prompt, t.asked_at, t.state, t.answer, t.answered_by,"
-        " t.answered_at, t.job_id AS job, j.step, e.campaign_id AS campaign FROM task t JOIN job j ON j.id = t.job_id"
-        f" JOIN experiment e ON e.id = j.experiment_id {'' if every else OPEN_TASK} ORDER BY t.asked_at, t.id",
+        " t.answered_at, t.job_id AS job, j.step FROM task t JOIN job j ON j.id = t.job_id"
+        f" {'' if every else OPEN_TASK} ORDER BY t.asked_at, t.id",
     )
-    return [{**row, **{key: json.loads(row[key]) for key in ("samples", "prompt", "answer")}} for row in rows]
+    read = [{**row, **{key: json.loads(row[key]) for key in ("samples", "prompt", "answer")}} for row in rows]
+    owners = campaigns_of(path, [id for row in read for id in row["samples"]])
+    return [{**row, "campaigns": sorted({owners[id] for id in row["samples"]})} for row in read]
 
 
+def campaigns_of(path: Place, samples: Sequence[str]) -> dict[str, str]:
+    """The campaign of each of these samples: those of a tray may be of several."""
+    found: dict[str, str] = {}
+    for first in range(0, len(samples), AT_ONCE):
+        some = samples[first : first + AT_ONCE]
+        rows = ask(
+            path,
+            "SELECT s.id, e.campaign_id AS campaign FROM sample s JOIN experiment e ON e.id = s.experiment_id"
+            f" WHERE s.id IN ({', '.join('?' * len(some))})",
+            *some,
+        )
+        found |= {row["id"]: row["campaign"] for row in rows}
+    return found
+
+
+AT_ONCE = 500  #: values in one question
 OPEN_TASK = "WHERE t.state = 'open'"
 
 

@@ -97,7 +97,7 @@ def stop(campaign: CampaignArgument, lab: LabOption = None) -> None:
 @app.command(epilog="Example: labctl campaign abort C-0001")
 def abort(campaign: CampaignArgument, lab: LabOption = None) -> None:
     """End the campaign now: running jobs are broken off, what they have measured is kept."""
-    words = "is being aborted: running jobs are broken off; see: labctl campaign show"
+    words = "is being aborted: running jobs are broken off, a tray that others share goes on; see: labctl campaign show"
     request(campaign, lab, "abort", lambda _, name: f"{name} {words} {name}")
 
 

@@ -37,6 +37,26 @@ def asked(small_lab: Path) -> Path:
     return small_lab
 
 
+def test_a_tray_that_two_campaigns_share_names_both(asked: Path) -> None:
+    store = wiring.open_lab(asked).store
+    with store.transaction() as tx:
+        new = (
+            {"id": "C-0002"},
+            {"id": "E-00009", "campaign_id": "C-0002"},
+            {"id": "S-00009", "experiment_id": "E-00009"},
+        )
+        old = tx.get(db.Campaign, "C-0001"), tx.get(db.Experiment, "E-00001"), tx.get(db.Sample, "S-00001")
+        for record, changes in zip(old, new, strict=True):
+            tx.add(record.model_copy(update=changes), at=AT, actor="test")
+        task = tx.get(db.Task, "T-00003")
+        tx.add(task.model_copy(update={"id": "T-00004", "samples": ["S-00001", "S-00009"]}), at=AT, actor="test")
+    store.close()
+    assert [row["campaigns"] for row in glance.tasks(database_place(asked))] == 3 * [["C-0001"]] + [
+        ["C-0001", "C-0002"]
+    ]
+    assert "C-0001, C-0002" in labctl("task", "show", "4")[0]
+
+
 def typed(words: str, *args: str) -> str:
     """Run a command at a terminal where somebody types this; what is seen."""
     master, slave = pty.openpty()
