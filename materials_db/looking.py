@@ -11,7 +11,8 @@ import functools
 import re
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,14 +71,21 @@ def refuse_other(revision: str | None, place: Place) -> None:
 
 def ask_file(path: Path, query: str, values: Sequence[Any]) -> list[Row]:
     """Ask a SQLite file."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
-    connection.row_factory = sqlite3.Row
-    try:
+    with reading(path) as connection:
+        connection.row_factory = sqlite3.Row
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'labctl_version'").fetchone():
             return []  # a worker is making the tables at this moment
         row = connection.execute("SELECT version_num FROM labctl_version").fetchone()
         refuse_other(row and row[0], path)
         return [dict(row) for row in connection.execute(query, values)]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, to be read only. Raises MaterialsDBError for whatever SQLite says of it meanwhile."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        yield connection
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             raise DamagedDatabaseError(path, error) from error
@@ -106,15 +114,8 @@ def faults_of(path: Path, most: int = 1) -> list[str]:
     DamagedDatabaseError
         It cannot even begin.
     """
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
-    try:
+    with reading(path) as connection:
         said = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({most:d})")]
-    except sqlite3.DatabaseError as error:
-        if is_damage(error):
-            raise DamagedDatabaseError(path, error) from error
-        raise MaterialsDBError(f"cannot read the database {path}: {error}") from error
-    finally:
-        connection.close()
     return [] if said == ["ok"] else [" ".join(words.split()) for words in said]
 
 
