@@ -277,7 +277,10 @@ class DurableSteps:
         self.engine = engine
 
     async def run(self, name: str, act: Act, *args: Json) -> Json:
-        return await self.engine.or_wait(DBOS.run_step_async({"name": name}, act, *args))
+        async def perform() -> Json:  # DBOS spells out each step that a stop cancels: of a method its whole object
+            return await act(*args)
+
+        return await self.engine.or_wait(DBOS.run_step_async({"name": name}, perform))
 
     async def record(self, name: str, write: Write, *args: Json) -> Json:
         datasource = self.engine.datasource

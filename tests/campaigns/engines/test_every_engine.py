@@ -167,3 +167,33 @@ async def test_many_workflows_that_write_at_once_keep_nobody_from_ending(lab: An
     await engine.close()
     assert [e.answer for e in ended] == names
     assert sorted(ledger.rows()) == sorted(f"{name}/{n}" for name in names for n in range(3))
+
+
+def test_a_stop_does_not_spell_out_every_object_whose_step_it_cancels(lab: Any) -> None:
+    """A thousand waiting jobs would write the whole lab a thousand times before the worker ends."""
+    make, _ = lab
+    begun = asyncio.Event()
+
+    class Lab:
+        spelled = 0
+
+        def __repr__(self) -> str:
+            Lab.spelled += 1
+            return "all that the lab has"
+
+        async def wait(self) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def experiment(steps: Steps) -> Any:
+        return await steps.run("wait", Lab().wait)
+
+    async def serve() -> None:
+        engine = make({"experiment": experiment})
+        await engine.open()
+        await engine.submit("experiment", "E-1")
+        await begun.wait()
+        await engine.close()
+
+    asyncio.run(serve())  # whose end cancels what is under way
+    assert Lab.spelled == 0
