@@ -8,7 +8,7 @@ conductivity of the best-measured sample's weighed composition over the best on 
 from __future__ import annotations
 
 from instruments.sim import physics
-from labctl import wiring
+from labctl import optimizers
 from materials_db import records as db
 from tests.virtual_lab import VirtualLab, campaign, live
 
@@ -18,7 +18,7 @@ BOUNDS = {"LiPF6": (0.05, 0.20), "EC": (0.10, 0.50), "DMC": (0.0, 0.70), "EMC": 
 
 async def share(seed: int, optimizer: str) -> float:
     """Share of the attainable that one campaign found."""
-    lab = VirtualLab(seed=seed, optimizer=wiring.optimizer)
+    lab = VirtualLab(seed=seed, optimizer=optimizers.optimizer)
     id = await lab.carry_out(campaign(campaign={"seed": seed}, optimizer={"name": optimizer}))
     with lab.store.transaction() as tx:
         experiments = {e.plan["sample_id"] for e in tx.find(db.Experiment, campaign_id=id)}

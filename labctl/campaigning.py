@@ -16,7 +16,7 @@ from campaigns.plan import Plan
 from campaigns.sites import site_faults
 from campaigns.spec import Spec
 from campaigns.toml_file import Fault, shown
-from labctl import registration, wiring
+from labctl import optimizers, registration, wiring
 from materials_db import looking
 from materials_db import records as db
 from materials_db.errors import ConflictError
@@ -42,7 +42,7 @@ def validate(lab: Lab, path: Path) -> tuple[Spec, str]:
 def library_faults(spec: Spec) -> list[Fault]:
     """The optimizer's library is not installed."""
     name = spec.optimizer.name
-    problem = wiring.missing_library(name)
+    problem = optimizers.missing_library(name)
     hint = f"pip install 'labctl[{name}]', or write name = \"bayesian\""
     return (
         [Fault(message=problem, key="optimizer.name", value=shown(name), hint=hint, code="LAB-0235")] if problem else []

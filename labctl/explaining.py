@@ -12,7 +12,7 @@ from campaigns.hindsight import when_proposed
 from campaigns.history import History, candidate_of
 from campaigns.optimizer import Explanation, Measured, Objective, Observation, Outlook
 from campaigns.plan import Plan
-from labctl import wiring
+from labctl import optimizers
 from labctl.emit import value_and_u
 from labctl.errors import UsageError
 from materials_db import records as db
@@ -95,7 +95,7 @@ def led_by_a_model(tx: Transaction, campaign_id: str) -> Plan:
     """The campaign's plan, if its optimizer can say why. Raises UsageError."""
     name = tx.get(db.Campaign, campaign_id).spec.get("optimizer", {}).get("name", "random")
     check(name)
-    return wiring.plan_at_hand(tx, campaign_id)
+    return optimizers.plan_at_hand(tx, campaign_id)
 
 
 def experiment_of(tx: Transaction, campaign_id: str, sample_id: str) -> db.Experiment:
@@ -147,7 +147,7 @@ def next_one(
     plan: Plan, known: Sequence[Observation], pending: Sequence[Candidate], names: dict[int, str]
 ) -> Explained:
     """The next proposal, the first of the next tray where there are trays, explained."""
-    found = wiring.bayesian(plan).propose(plan.space, plan.objective, known, pending, plan.tray, plan.seed)
+    found = optimizers.bayesian(plan).propose(plan.space, plan.objective, known, pending, plan.tray, plan.seed)
     if not found:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
     return explained(plan, known, found[0].candidate, subject="next proposal", reason=found[0].reason, names=names)
@@ -162,7 +162,7 @@ def explained(
             f"{subject} was chosen before anything was known ({reason}): there is no model to ask",
             hint="ask about a later one",
         )
-    about = wiring.bayesian(plan).explain(plan.space, plan.objective, known, [], candidate, plan.seed)
+    about = optimizers.bayesian(plan).explain(plan.space, plan.objective, known, [], candidate, plan.seed)
     return Explained(plan=plan, about=about, known=known, subject=subject, reason=reason, **more)
 
 
@@ -173,11 +173,11 @@ def sample_names(tx: Transaction, campaign_id: str) -> dict[int, str]:
 
 def what_the_model_says(lab: Lab, campaign_id: str, samples: Mapping[int, str]) -> list[str]:
     """What may still be gained in a campaign, and results that are hard to believe, in words."""
-    learned = wiring.learned(lab.store, campaign_id)
+    learned = optimizers.learned(lab.store, campaign_id)
     if learned is None:
         return []
     plan, known = learned
-    left, doubted = wiring.outlook(plan, known), wiring.outliers(plan, known)
+    left, doubted = optimizers.outlook(plan, known), optimizers.outliers(plan, known)
     lines = [] if left is None else [f"left        {sentence(left, plan.objective.unit)}"]
     named = [f"{samples.get(n, f'#{n}')} ({z:+.1f} sd)" for n, z in sorted(doubted.items())]
     return lines + ([f"outliers    {', '.join(named)}: far from what all others say; worth a look"] if named else [])

@@ -20,7 +20,7 @@ from campaigns.replay import STEPS, Known, Run, first_rows, known_of, replay
 from campaigns.scores import Front, figures, merit, scored_by
 from campaigns.tables import shortened
 from campaigns.toml_file import Fault, FileFaults
-from labctl import wiring
+from labctl import optimizers
 from labctl.errors import UsageError, short_path
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 LEFT_OUT = 150  #: rows on which the model's quality is tried
 FEWEST = 3  #: values among them without which it says nothing
 FIGURES = (".png", ".svg", ".pdf")
-PEERS: dict[str, Callable[[], Optimizer]] = {"random": wiring.random_search, "plain": wiring.plain_library}
+PEERS: dict[str, Callable[[], Optimizer]] = {"random": optimizers.random_search, "plain": optimizers.plain_library}
 OURS = "labctl"
 COUNTED = {
     "target": "the number of experiments to the first hit, and the smallest distance to what is wanted",
@@ -183,7 +183,7 @@ def check(known: Known, table: Path) -> None:
 
 def replay_all(plan: Plan, known: Known, asked: Asked) -> list[Row]:
     """Every method over every seed: figures, and the picked rows."""
-    methods = {OURS: lambda: wiring.optimizer(plan), **{name: PEERS[name] for name in asked.against}}
+    methods = {OURS: lambda: optimizers.optimizer(plan), **{name: PEERS[name] for name in asked.against}}
     rows = []
     for name, make in methods.items():
         runs = [last(progress(name, asked, seed, one(known, make(), asked, seed))) for seed in asked.seeds]
@@ -194,7 +194,7 @@ def replay_all(plan: Plan, known: Known, asked: Asked) -> list[Row]:
 
 def mapper(plan: Plan, optimizer: Optimizer) -> Predicts:
     """What draws the map from a method's experiments: its own model, else the default optimizer's."""
-    return optimizer if isinstance(optimizer, Predicts) else wiring.bayesian(plan)
+    return optimizer if isinstance(optimizer, Predicts) else optimizers.bayesian(plan)
 
 
 def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator[Run]:
@@ -205,8 +205,8 @@ def one(known: Known, optimizer: Optimizer, asked: Asked, seed: int) -> Iterator
 
 def quality_of(plan: Plan, known: Known, seed: int) -> Quality | None:
     """How good our model is on rows of the table drawn at random; None when the optimizer cannot say."""
-    optimizer = wiring.optimizer(plan)
-    if not isinstance(optimizer, HasModel) or not wiring.has_mixture(plan):
+    optimizer = optimizers.optimizer(plan)
+    if not isinstance(optimizer, HasModel) or not optimizers.has_mixture(plan):
         return None
     rows = first_rows(known, seed, LEFT_OUT)
     history = [known.observation(i, row) for i, row in enumerate(rows, start=1)]

@@ -13,7 +13,7 @@ from campaigns.optimizer import Observation, Optimizer, Outlook, Proposal
 from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
 from campaigns.told import Told, by_content, results_of
-from labctl import wiring
+from labctl import optimizers
 from labctl.errors import UsageError
 
 LONG = 100_000  #: candidates of a list from which on it is said how long reading took
@@ -51,7 +51,7 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
         notes = (f"{len(plan.space.pool)} candidates, read in {spent:.1f} s of processor time", *notes)
     if plan.prior:
         notes = (*notes, f"left aside, as only a lab has them: {', '.join(plan.prior)}")
-    optimizer: Optimizer = wiring.optimizer(plan)
+    optimizer: Optimizer = optimizers.optimizer(plan)
     proposals = optimizer.propose(plan.space, plan.objective, observations, pending, n, plan.seed)
     if not proposals:
         raise UsageError("nothing is left to propose: the space has been tried out", hint="widen the space")
@@ -60,14 +60,14 @@ def suggest(file: Path, history: Path | None, n: int, *, quality: bool = False) 
         more = optimizer.propose(plan.space, plan.objective, observations, taken, 1, plan.seed) if plan.shared else []
         notes = (*notes, f"{n} proposals were asked for, {too_few(plan, proposals, bool(more))}")
     left_out = outlook = None
-    if isinstance(optimizer, HasModel) and wiring.judges(plan, observations):
+    if isinstance(optimizer, HasModel) and optimizers.judges(plan, observations):
         doubted = optimizer.outliers(plan.space, plan.objective, observations, plan.seed)
         notes = (*notes, *hard_to_believe(plan, observations, doubted, row_of))
-    quality = quality and wiring.has_mixture(plan)
+    quality = quality and optimizers.has_mixture(plan)
     if quality and isinstance(optimizer, HasModel) and sum(o.value is not None for o in observations) > 2:
         left_out = optimizer.leave_one_out(plan.space, plan.objective, observations, plan.seed)
         left_out = replace(left_out, numbers=tuple(row_of[n] for n in left_out.numbers))
-    if quality and (outlook := wiring.outlook(plan, observations)) is not None:
+    if quality and (outlook := optimizers.outlook(plan, observations)) is not None:
         outlook = replace(outlook, best_number=row_of[outlook.best_number])
     return Suggested(
         plan=plan,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.errors import trouble
 from instruments import crashpoint
-from labctl import clocks, fleet, journals, memory, registration, stopping, wiring
+from labctl import clocks, fleet, journals, memory, optimizers, registration, stopping, wiring
 from labctl.errors import DamagedJournalError
 from labctl.labfile import MAIN
 from labctl.locks import Locks, control_lock
@@ -153,7 +153,7 @@ class Worker:
                 memory.look_for_garbage_less()
                 self.ready.set()
                 if await bench.transact(any_model):
-                    threading.Thread(target=wiring.warm_up, name="labctl warm-up", daemon=True).start()
+                    threading.Thread(target=optimizers.warm_up, name="labctl warm-up", daemon=True).start()
                 await self._work(engine, bench, me)
             finally:
                 watch.cancel()
@@ -360,7 +360,7 @@ def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], h
         clock=clock,
         site=lab.file.lab.site,
         simulated=lab.file.lab.simulated,
-        optimizer=wiring.optimizer,
+        optimizer=optimizers.optimizer,
         registered=registered,
         turns=turns,
         elsewhere=fleet.elsewhere(lab, host),

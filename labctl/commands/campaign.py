@@ -194,8 +194,8 @@ def report(
     """Write one self-contained HTML file about a campaign."""
     from labctl.errors import short_path
     from labctl.explaining import sentence
+    from labctl.optimizers import learned, outliers, outlook
     from labctl.report.html import write_report
-    from labctl.wiring import learned, outliers, outlook
     from materials_db import glance
 
     id = glance.resolve(database(lab), "C", campaign)

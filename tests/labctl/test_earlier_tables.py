@@ -10,7 +10,7 @@ from campaigns.campaign_file import read_campaign
 from campaigns.plan import Plan
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
-from labctl import campaigning, wiring
+from labctl import campaigning, optimizers, wiring
 from labctl.initialise import initialise
 from labctl.replaying import Asked, replay_table
 from labctl.suggesting import suggest
@@ -150,6 +150,6 @@ def test_a_campaign_in_a_lab_keeps_them_on_record(tmp_path: Path) -> None:
     with lab.store.transaction() as tx:
         tx.add(*records.floor(), records.campaign(spec=spec.json()), at=records.AT, actor="test")
     with lab.store.transaction() as tx:
-        (earlier,) = wiring.plan_at_hand(tx, tx.get(db.Campaign, "C-0001").id).earlier
+        (earlier,) = optimizers.plan_at_hand(tx, tx.get(db.Campaign, "C-0001").id).earlier
     assert [o.value for o in earlier.history] == [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]
     lab.store.close()

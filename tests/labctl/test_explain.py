@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from campaigns.hindsight import when_proposed
-from labctl import explaining, wiring
+from labctl import explaining, optimizers, wiring
 from labctl.app import main
 from labctl.errors import UsageError
 from labctl.initialise import initialise
@@ -174,7 +174,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     initialise(folder)
 
     async def work() -> None:
-        machines = VirtualLab(optimizer=wiring.optimizer)
+        machines = VirtualLab(optimizer=optimizers.optimizer)
         store = wiring.open_lab(folder).store
         machines.store = store  # type: ignore[assignment]
         await machines.carry_out(campaign(budget={"experiments": 16}))
@@ -214,7 +214,7 @@ def only(answer: tuple[int, str, str]) -> dict[str, Any]:
 def test_every_proposal_is_explained_by_exactly_what_was_known_then(folder: Path) -> None:
     store = wiring.open_lab(folder).store
     with store.transaction() as tx:
-        plan = wiring.plan_at_hand(tx, "C-0001")
+        plan = optimizers.plan_at_hand(tx, "C-0001")
         experiments = tx.find(db.Experiment, order="number", campaign_id="C-0001")
         found = [when_proposed(tx, plan, e) for e in experiments]
     store.close()

@@ -21,7 +21,7 @@ from campaigns.plan import Plan
 from campaigns.space import Space
 from campaigns.spec import Spec
 from campaigns.toml_file import FileFaults
-from labctl import wiring
+from labctl import optimizers
 from labctl.app import app, main
 from labctl.suggesting import read_history
 from tests.labctl.test_cli import on_terminal
@@ -208,7 +208,7 @@ class Honest:
 
 @pytest.mark.parametrize("words", [(*SUGGEST[:-2], "--quality"), REPLAY[:-2]], ids=["suggest", "replay"])
 def test_the_quality_of_the_model_is_shown(run: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
-    monkeypatch.setattr(wiring, "optimizer", lambda plan: Honest())
+    monkeypatch.setattr(optimizers, "optimizer", lambda plan: Honest())
     said = run(*words).err
     assert "model quality: 6 values, each predicted without itself" in said
     assert "50% within the 50% interval, 100% within the 80% interval" in said

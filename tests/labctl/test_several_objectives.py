@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labctl import wiring
+from labctl import optimizers, wiring
 from labctl.columns import candidate_columns, export_rows
 from labctl.display import show_campaign
 from labctl.errors import report_faults
@@ -168,10 +168,10 @@ def test_a_campaign_of_any_length_can_be_searched_for_outliers(lab: wiring.Lab, 
     }
     with lab.store.transaction() as tx:
         written(tx, FOUND[:count], **spec)
-    learned = wiring.learned(lab.store, "C-0001")
+    learned = optimizers.learned(lab.store, "C-0001")
     assert learned is not None
-    assert set(wiring.outliers(*learned)) <= set(range(1, count + 1))
-    assert wiring.outlook(*learned) is None  # there is no single best
+    assert set(optimizers.outliers(*learned)) <= set(range(1, count + 1))
+    assert optimizers.outlook(*learned) is None  # there is no single best
 
 
 def test_an_earlier_campaign_that_the_lab_never_had_is_a_fault(lab: wiring.Lab) -> None:

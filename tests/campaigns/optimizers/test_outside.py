@@ -18,7 +18,7 @@ from campaigns.optimizers.on_trays import OnTrays
 from campaigns.optimizers.random_search import RandomSearch
 from campaigns.plan import Plan
 from campaigns.space import Space
-from labctl import wiring
+from labctl import optimizers
 from labctl.errors import UsageError
 from tests.campaigns.optimizers.test_every_optimizer import GOAL, HIGH, MIX, MIXED, observations, quality
 from tests.virtual_lab import campaign
@@ -76,7 +76,7 @@ def test_a_library_that_is_not_installed_is_one_clear_error(name: str) -> None:
     if find_spec(name) is not None:
         pytest.skip(f"{name} is installed")
     with pytest.raises(UsageError) as caught:
-        wiring.optimizer(Plan.from_spec(campaign(optimizer={"name": name})))
+        optimizers.optimizer(Plan.from_spec(campaign(optimizer={"name": name})))
     assert caught.value.message == f"the optimizer '{name}' needs the package {name}, which is not installed"
     assert caught.value.hint == f"pip install 'labctl[{name}]', or write name = \"bayesian\""
 
