@@ -111,6 +111,8 @@ class Acts:
         )
         if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
             tasks.doubt(tx, job, instrument, status.message, at)
+        spoilt = answer["verdict"] == "failed" and status.fault in tasks.MACHINE_FAULTS
+        answer["machine"] = {"name": instrument, "spoilt": spoilt}
         if status.fault in tasks.MACHINE_FAULTS and self.has_twin(instrument, job.capability):
             tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
         if status.fault is Fault.DRIFT:

@@ -214,6 +214,8 @@ class Floor:
 
     def hand_back(self, job_id: str, answer: Mapping[str, Any]) -> None:
         """Leases that were given back in the database are free here as well."""
+        if machine := answer.get("machine"):
+            self.turns.note_run(machine["name"], machine["spoilt"])
         self.turns.release(answer["released"], job_id.split("/")[0])
         for instrument, tray in answer.get("trays", []):
             self.turns.release([instrument], tray)

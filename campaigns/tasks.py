@@ -196,6 +196,18 @@ def hold_if_sick(tx: Transaction, instrument: str, instrument_id: str, at: datet
         hold(tx, instrument, f"{len(faults)} of its last {len(last)} runs failed: {', '.join(map(str, faults))}", at)
 
 
+def doubted(tx: Transaction) -> set[str]:
+    """Instruments whose newest run has cost a sample for reasons of their own; none that somebody has released since."""
+    rows = {row.name: row.id for row in tx.find(db.Instrument, order="registered_at")}
+    newest = {name: newest_acts(tx, name, id)[-1:] for name, id in rows.items()}
+    return {name for name, jobs in newest.items() if any(spoilt(tx, job) for job in jobs)}
+
+
+def spoilt(tx: Transaction, job: db.Job) -> bool:
+    """Whether its sample was given up for reasons of the machine."""
+    return job.fault in MACHINE_FAULTS and tx.get(db.Experiment, job.experiment_id).state == "failed"
+
+
 def hold_if_off(tx: Transaction, instrument: str, instrument_id: str, at: datetime) -> None:
     """Take an instrument out, twin or not, whose own reference was off twice in a row: all that it reads is wrong."""
     last = newest_acts(tx, instrument, instrument_id)[-TWICE:]

@@ -50,6 +50,8 @@ class Turns:
         Lab seconds, for ageing and for shares.
     used_s
         Instrument time that each campaign has had, lab seconds, from the record of earlier processes.
+    doubted
+        Instruments whose newest run has cost a sample for reasons of their own: they come after those that can do the same.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Turns:
         held: Mapping[str, str] | None = None,
         now: Callable[[], float] = lambda: 0.0,
         used_s: Mapping[str, float] | None = None,
+        doubted: Collection[str] = (),
     ) -> None:
         self.held: dict[str, str] = dict(held or {})
         self.now = now
@@ -64,6 +67,7 @@ class Turns:
         self.due: dict[str, float] = {}  #: by campaign, as a time stamp
         self.used_s: dict[str, float] = dict(used_s or {})  #: instrument time by campaign, lab seconds
         self.closed: dict[str, bool] = {}  #: instruments on hold; True: samples that are begun may still come
+        self.doubted = set(doubted)
         self._taken: dict[str, tuple[str, float]] = {}  #: by instrument: campaign and since when
         self._waiting: list[Waiting] = []
         self._heeded: dict[str, bool] = {}  #: what was closed when all who wait were last asked what they may take
@@ -132,8 +136,13 @@ class Turns:
     def close(self, instruments: Mapping[str, bool]) -> None:
         """These take no new work from now on, all others do; True: a sample that is begun may still come."""
         if instruments != self.closed:  # it is asked again and again, and a thousand may wait
+            self.doubted -= self.closed.keys() - instruments.keys()  # somebody has looked at those and released them
             self.closed = dict(instruments)
             self.serve()
+
+    def note_run(self, instrument: str, spoilt: bool) -> None:
+        """Whether the newest run of an instrument has cost a sample for reasons of the machine."""
+        (self.doubted.add if spoilt else self.doubted.discard)(instrument)
 
     def rank(self, entry: Waiting) -> tuple[float, float, float, float]:
         """The lower, the earlier."""
@@ -155,7 +164,8 @@ class Turns:
             for entry in self._waiting:
                 entry.any_of = tuple(entry.may_take())
         for entry in sorted(self._waiting, key=self.rank):
-            free = next((i for i in entry.any_of if self._open(i, entry)), None)
+            sound_first = sorted(entry.any_of, key=self.doubted.__contains__)
+            free = next((i for i in sound_first if self._open(i, entry)), None)
             if free is not None:
                 self.held[free] = entry.holder
                 self._taken[free] = (entry.campaign, self.now())

@@ -341,11 +341,13 @@ def beat(tx: Transaction, me: db.Worker, in_control: bool, instrument_ids: Colle
 
 
 def turns_taken(tx: Transaction) -> Turns:
-    """Whose turn it is at which instrument: leases that an earlier worker left, and what each campaign has had."""
+    """Whose turn it is at which instrument: leases that an earlier worker left, what each campaign has had, what to avoid."""
+    from campaigns import tasks
     from campaigns.instrument_time import shares_s
     from campaigns.turns import Turns
 
-    return Turns({lease.instrument: lease.holder for lease in tx.leases() if lease.holder}, used_s=shares_s(tx))
+    held = {lease.instrument: lease.holder for lease in tx.leases() if lease.holder}
+    return Turns(held, used_s=shares_s(tx), doubted=tasks.doubted(tx))
 
 
 def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], host: str) -> Bench:

@@ -20,6 +20,7 @@ from instruments.errors import DeviceRefused, InvalidMeasurement, LinkLost
 from instruments.guard import MOST_OPEN, DriverBroken, Guard
 from instruments.host import Host
 from instruments.people import Answer
+from labctl import optimizers
 from materials_db import records as db
 from tests.virtual_lab import VirtualLab, campaign, live
 
@@ -315,6 +316,27 @@ def test_an_instrument_whose_jobs_keep_failing_is_taken_out() -> None:
         (hold,) = found(lab, db.Hold)
         assert (hold.instrument, "runs failed: jam" in hold.reason) == ("analyser-1", True)
         assert {e.state for e in found(lab, db.Experiment)} == {"done"}
+
+    live(work())
+
+
+def test_the_tray_after_a_lost_one_goes_to_the_other_furnace() -> None:
+    async def work() -> None:
+        LABS.append(VirtualLab(kind="alloy", optimizer=optimizers.optimizer))
+        lab = LABS[-1]
+        lab.sim.world.once["furnace-1"] = ["jam"] * 100
+        await lab.carry_out(campaign("alloy/campaigns/hardness.toml", budget={"experiments": 24}))
+        assert Counter(job.tray for job in found(lab, db.Job, fault="jam")) == {"Y-00001": 8}
+        assert Counter(e.state for e in found(lab, db.Experiment)) == {"done": 16, "failed": 8}
+        with lab.store.transaction() as tx:
+            assert tasks.doubted(tx) == {"furnace-1"}
+        hold = db.Hold(
+            id="H-0001", instrument="furnace-1", mode="hold", reason="looked at", placed_by="Ada",
+            placed_at=lab.clock.now(), state="released", released_by="Ada", released_at=lab.clock.now(),
+        )  # fmt: skip
+        with lab.store.transaction() as tx:
+            tx.add(hold, at=lab.clock.now(), actor="Ada")
+            assert tasks.doubted(tx) == set()
 
     live(work())
 

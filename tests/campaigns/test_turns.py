@@ -32,6 +32,23 @@ async def test_a_free_equivalent_instrument_is_taken_at_once() -> None:
     assert await turns.take(["furnace-1", "furnace-2"], "E-2") == "furnace-2"
 
 
+async def test_an_instrument_whose_newest_run_cost_a_sample_comes_after_those_that_can_do_the_same() -> None:
+    furnaces = ["furnace-1", "furnace-2"]
+    turns = Turns(doubted=["furnace-1"])
+    assert await turns.take(furnaces, "E-1") == "furnace-2"
+    assert await turns.take(furnaces, "E-2") == "furnace-1"  # better than to wait
+    turns.note_run("furnace-1", spoilt=False)
+    turns.note_run("furnace-2", spoilt=True)
+    turns.release(["furnace-2"], "E-1")
+    turns.release(["furnace-1"], "E-2")
+    assert await turns.take(furnaces, "E-3") == "furnace-1"
+    turns.release(["furnace-1"], "E-3")
+    turns.note_run("furnace-1", spoilt=True)
+    turns.close({"furnace-2": False})
+    turns.close({})  # somebody has looked at it and released it
+    assert await turns.take(furnaces, "E-4") == "furnace-2"
+
+
 async def test_the_holder_of_an_instrument_need_not_wait_for_it_again() -> None:
     turns = Turns({"thermostat-1": "E-1"})
     assert await turns.take(["thermostat-1"], "E-1") == "thermostat-1"
