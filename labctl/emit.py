@@ -180,16 +180,21 @@ def moment(text: Any) -> str:
     return str(text).replace("T", " ")[:16]
 
 
+def in_unit(number: str, unit: str) -> str:
+    """A number with its unit, if it has one."""
+    return f"{number} {unit}".rstrip()
+
+
 def value_and_u(value: float | None, u: float | None, unit: str = "") -> str:
     """A value with its standard uncertainty, rounded to what the uncertainty allows: ``13.74(5) mS/cm`` as 13.74 +- 0.05."""
     if value is None:
         return "-"
     if not u:
-        return f"{value:.4g} {unit}".rstrip()
+        return in_unit(f"{value:.4g}", unit)
     from math import floor, log10
 
     places = max(0, 1 - floor(log10(u)))
-    return f"{value:.{places}f} +- {u:.{places}f} {unit}".rstrip()
+    return in_unit(f"{value:.{places}f} +- {u:.{places}f}", unit)
 
 
 def quiet_pipe() -> None:

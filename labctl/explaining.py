@@ -13,7 +13,7 @@ from campaigns.history import History, candidate_of
 from campaigns.optimizer import Explanation, Measured, Objective, Observation, Outlook
 from campaigns.plan import Plan
 from labctl import optimizers
-from labctl.emit import value_and_u
+from labctl.emit import in_unit, value_and_u
 from labctl.errors import UsageError
 from materials_db import records as db
 
@@ -186,8 +186,8 @@ def what_the_model_says(lab: Lab, campaign_id: str, samples: Mapping[int, str]) 
 def sentence(left: Outlook, unit: str) -> str:
     """What may still be gained."""
     return (
-        f"the next experiment promises {left.gain:.2g} {unit}; with 80 % probability the best possible"
-        f" is within {left.distance(0.8):.2g} {unit} of the best found"
+        f"the next experiment promises {in_unit(f'{left.gain:.2g}', unit)}; with 80 % probability the best possible"
+        f" is within {in_unit(f'{left.distance(0.8):.2g}', unit)} of the best found"
     )
 
 
@@ -236,15 +236,14 @@ def in_words(e: Explained) -> list[str]:
         f"predicted  {value_and_u(e.predicted.value, e.predicted.u, unit)}, from {values} results" + beside_best(e)
     )
     if e.plan.objective.goal in ("best", "many") and not e.plan.objective.others:
-        lines.append(
-            f"gain       {about.gain if e.promised is None else e.promised:.2g} {unit} expected over the best known"
-        )
+        gain = about.gain if e.promised is None else e.promised
+        lines.append(f"gain       {in_unit(f'{gain:.2g}', unit)} expected over the best known")
     units = e.plan.spec.measured_units
     lines += [f"           {q}: {value_and_u(m.value, m.u, units[q])} predicted" for q, m in about.others.items()]
     if about.chance is not None:
         lines.append(f"chance     {about.chance:.0%} that it can be made and keeps all limits")
     if about.nearest is not None and about.nearest_distance is not None:
-        value = "failed" if about.nearest.value is None else f"{about.nearest.value:.4g} {unit}"
+        value = "failed" if about.nearest.value is None else in_unit(f"{about.nearest.value:.4g}", unit)
         lines.append(f"nearest    {e.named(about.nearest.number)}, {about.nearest_distance:.2g} widths away: {value}")
     lines.append("limits     " + ("; ".join(about.binding) or "none is reached"))
     lines.append("matters    " + ", ".join(f"{n} {share:.0%}" for n, share in list(about.importance.items())[:6]))
@@ -266,8 +265,8 @@ def beside_best(e: Explained) -> str:
     if best is None or objective.goal == "map":
         return ""
     if objective.goal != "target":
-        return f"; the best known then was {best:.4g} {objective.unit} ({whose}, by the model)"
-    near = f"{best:.4g} {objective.unit} ({whose}, by the model), {away(objective, best)}"
+        return f"; the best known then was {in_unit(f'{best:.4g}', objective.unit)} ({whose}, by the model)"
+    near = f"{in_unit(f'{best:.4g}', objective.unit)} ({whose}, by the model), {away(objective, best)}"
     return f", {away(objective, e.predicted.value)}; the nearest known then was {near}"
 
 
@@ -276,7 +275,7 @@ def away(objective: Objective, value: float) -> str:
     distance = -objective.worth(value)
     if objective.band is not None and distance == 0:
         return "inside the band"
-    return f"{distance:.2g} {objective.unit} from the {'target' if objective.band is None else 'band'}"
+    return f"{in_unit(f'{distance:.2g}', objective.unit)} from the {'target' if objective.band is None else 'band'}"
 
 
 def distances(e: Explained) -> dict[str, Any]:

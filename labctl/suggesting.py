@@ -14,6 +14,7 @@ from campaigns.plan import Plan
 from campaigns.quality import HasModel, Quality
 from campaigns.told import Told, by_content, results_of
 from labctl import optimizers
+from labctl.emit import in_unit
 from labctl.errors import UsageError
 
 LONG = 100_000  #: candidates of a list from which on it is said how long reading took
@@ -84,7 +85,7 @@ def hard_to_believe(
     """A note for each row whose value is far from what all others say."""
     values, unit = {o.number: o.value for o in observations}, plan.objective.unit
     return [
-        f"row {row_of[number]}, {values[number]:g} {unit}: {abs(z):.2g} standard deviations"
+        f"row {row_of[number]}, {in_unit(f'{values[number]:g}', unit)}: {abs(z):.2g} standard deviations"
         f" {'better' if z > 0 else 'worse'} than all other rows let expect; is it right?"
         for number, z in sorted(doubted.items(), key=lambda item: row_of[item[0]])
     ]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from campaigns.hindsight import when_proposed
+from campaigns.optimizer import Outlook
 from labctl import explaining, optimizers, wiring
 from labctl.app import main
 from labctl.errors import UsageError
@@ -283,3 +284,11 @@ def test_on_a_terminal_the_slice_is_drawn_and_nothing_is_wider_than_it(folder: P
     assert "X: this candidate" in seen
     assert "[mass fraction]" in seen
     assert max(map(len, seen.splitlines())) <= 80
+
+
+def test_a_value_without_a_unit_leaves_no_gap_where_it_would_stand() -> None:
+    left = Outlook(best=0.8, best_number=1, gain=0.0024, left=(0.019,))
+    assert explaining.sentence(left, "") == (
+        "the next experiment promises 0.0024; with 80 % probability the best possible is within 0.019 of the best found"
+    )
+    assert "promises 0.0024 mS/cm; with" in explaining.sentence(left, "mS/cm")
