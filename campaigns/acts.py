@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from campaigns import results, tasks
+from campaigns import holds, results, tasks
 from campaigns.experiment import seen_to
 from campaigns.turns import Turns
 from instruments.clock import Clock
@@ -67,8 +67,8 @@ class Acts:
                 await self.transact(results.tell, job_id, f"{instrument}: {status.message}", self.clock.now())
             silent = silent + 1 if status.fault is not None and self.has_twin(instrument, request.capability) else 0
             if silent == SILENT_TRIES:
-                reason = f"{tasks.SILENT}: {status.message}"
-                await self.transact(tasks.hold, instrument, reason, self.clock.now())
+                reason = f"{holds.SILENT}: {status.message}"
+                await self.transact(holds.place, instrument, reason, self.clock.now())
                 self.turns().close({**self.turns().closed, instrument: False})
             if status.state is JobState.NEVER_SEEN and await self.transact(results.called_off, jobs):
                 return status.model_copy(update={"state": JobState.ABORTED, "message": "campaign stopped"}), None
@@ -77,7 +77,7 @@ class Acts:
             await asyncio.sleep(self.patience_s)
             status, result = await self.hosts[instrument].perform(request, fence)
         if silent >= SILENT_TRIES:
-            await self.transact(tasks.release_own, instrument, self.clock.now())
+            await self.transact(holds.release_own, instrument, self.clock.now())
         return status, result
 
     async def _held_back(self, act: str, instrument: str) -> bool:
@@ -111,16 +111,16 @@ class Acts:
         )
         if answer["verdict"] == "held" and status.state is JobState.IN_DOUBT:
             tasks.doubt(tx, job, instrument, status.message, at)
-        spoilt = answer["verdict"] == "failed" and status.fault in tasks.MACHINE_FAULTS
+        spoilt = answer["verdict"] == "failed" and status.fault in holds.MACHINE_FAULTS
         answer["machine"] = {"name": instrument, "spoilt": spoilt}
-        if status.fault in tasks.MACHINE_FAULTS and self.has_twin(instrument, job.capability):
-            tasks.hold_if_sick(tx, instrument, self.registered[instrument], at)
+        if status.fault in holds.MACHINE_FAULTS and self.has_twin(instrument, job.capability):
+            holds.place_if_sick(tx, instrument, self.registered[instrument], at)
         if status.fault is Fault.DRIFT:
-            tasks.hold_if_off(tx, instrument, self.registered[instrument], at)
+            holds.place_if_off(tx, instrument, self.registered[instrument], at)
         if answer["verdict"] == "parked":
             tasks.park(tx, job, instrument, status, at)
             if results.policy_of(tx, job, self.failures).action(status.fault) == "ask":
-                tasks.hold(tx, instrument, f"{status.fault}: {status.message}", at)
+                holds.place(tx, instrument, f"{status.fault}: {status.message}", at)
         out = bool(tx.find(db.Hold, instrument=instrument, state="active", limit=1))
         if out:
             self.turns().closed.setdefault(instrument, False)  # at once: the next try must not come back here

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from campaigns import tasks
+from campaigns import holds
 from materials_db import records as db
 from materials_db.store import Transaction
 
@@ -25,9 +25,9 @@ def hold_if_due(tx: Transaction, instrument_ids: Collection[str], now: datetime)
         name = tx.get(db.Instrument, calibration.instrument_id).name
         reason = f"{DUE}: {calibration.certificate} ({calibration.quantity}) ended on {calibration.valid_to:%Y-%m-%d}"
         if not tx.find(db.Hold, instrument=name, reason=reason, limit=1):
-            tasks.hold(tx, name, reason, now)
+            holds.place(tx, name, reason, now)
 
 
 def renewed(tx: Transaction, instrument: str, now: datetime) -> None:
     """There is a new certificate: what was held for the old one is free."""
-    tasks.release_own(tx, instrument, now, DUE)
+    holds.release_own(tx, instrument, now, DUE)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from campaigns import results, tasks, tray_results, wishes
+from campaigns import holds, results, tray_results, wishes
 from campaigns.acts import Acts, Performer
 from campaigns.engine import Json
 from campaigns.errands import Errands
@@ -379,9 +379,9 @@ class Floor:
     def _answers_again(self, tx: Transaction, instrument: str, identity: str) -> None:
         """Take it back, if it is the same machine."""
         at, known = self.clock.now(), tx.get(db.Instrument, self.registered[instrument]).identity
-        tasks.release_own(tx, instrument, at)
+        holds.release_own(tx, instrument, at)
         if machine(identity) != machine(known):
-            tasks.hold(tx, instrument, f"another machine answers: {identity}, not {known}", at)
+            holds.place(tx, instrument, f"another machine answers: {identity}, not {known}", at)
 
     @property
     def ours(self) -> set[str]:

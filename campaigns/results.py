@@ -20,7 +20,6 @@ from materials_db.sites import SHIP
 from materials_db.store import Transaction
 
 ACTOR = "labctl"
-SILENT = "does not answer"  #: how the reason of a hold begins that ends by itself
 FINAL = ("done", "failed", "aborted", "in_doubt")
 BEGUN = ("running", "waiting_human")
 STATE = {

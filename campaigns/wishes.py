@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from campaigns.results import ACTOR, SILENT
+from campaigns.holds import SILENT
+from campaigns.results import ACTOR
 from materials_db import records as db
 from materials_db.store import Transaction
 from materials_db.waiting import HOST_SILENT

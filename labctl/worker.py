@@ -263,7 +263,7 @@ class Worker:
 
 async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[str, str]:
     """The row of each instrument, by name. A silent one that can be spared is taken out until it answers."""
-    from campaigns import calibrations, tasks
+    from campaigns import calibrations, holds
 
     identities, silent = await registration.ask_all(hosts)
     with lab.store.transaction() as tx:
@@ -271,7 +271,7 @@ async def register(lab: Lab, hosts: Mapping[str, Host], clock: Clock) -> dict[st
         registered = registration.register(tx, lab.file, identities, at=clock.now())
         calibrations.hold_if_due(tx, registered.values(), clock.now())
         for name, why in silent.items():
-            tasks.hold(tx, name, f"{tasks.SILENT}: {why}", clock.now())
+            holds.place(tx, name, f"{holds.SILENT}: {why}", clock.now())
     for name, why in silent.items():
         others = ", ".join(registration.twins(lab, name, silent))
         warn(f"{name} does not answer ({why}); its work goes to {others}")
@@ -342,12 +342,12 @@ def beat(tx: Transaction, me: db.Worker, in_control: bool, instrument_ids: Colle
 
 def turns_taken(tx: Transaction) -> Turns:
     """Whose turn it is at which instrument: leases that an earlier worker left, what each campaign has had, what to avoid."""
-    from campaigns import tasks
+    from campaigns import holds
     from campaigns.instrument_time import shares_s
     from campaigns.turns import Turns
 
     held = {lease.instrument: lease.holder for lease in tx.leases() if lease.holder}
-    return Turns(held, used_s=shares_s(tx), doubted=tasks.doubted(tx))
+    return Turns(held, used_s=shares_s(tx), doubted=holds.doubted(tx))
 
 
 def make_bench(lab: Lab, hosts: Any, clock: Clock, registered: dict[str, str], host: str) -> Bench:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from campaigns import results, tasks
+from campaigns import holds, results, tasks
 from campaigns.bench import in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.loop import workflows
@@ -287,7 +287,7 @@ def test_another_machine_in_the_place_of_a_silent_one_is_not_worked_with() -> No
         lab = virtual_lab(doser_2="doser-1")
         bench = await lab.bench()
         with lab.store.transaction() as tx:
-            tasks.hold(tx, "doser-1", f"{tasks.SILENT}: connection refused", lab.clock.now())
+            holds.place(tx, "doser-1", f"{holds.SILENT}: connection refused", lab.clock.now())
 
         async def other() -> str:
             return "Somebody,Espresso,7,1.0"
@@ -329,14 +329,14 @@ def test_the_tray_after_a_lost_one_goes_to_the_other_furnace() -> None:
         assert Counter(job.tray for job in found(lab, db.Job, fault="jam")) == {"Y-00001": 8}
         assert Counter(e.state for e in found(lab, db.Experiment)) == {"done": 16, "failed": 8}
         with lab.store.transaction() as tx:
-            assert tasks.doubted(tx) == {"furnace-1"}
+            assert holds.doubted(tx) == {"furnace-1"}
         hold = db.Hold(
             id="H-0001", instrument="furnace-1", mode="hold", reason="looked at", placed_by="Ada",
             placed_at=lab.clock.now(), state="released", released_by="Ada", released_at=lab.clock.now(),
         )  # fmt: skip
         with lab.store.transaction() as tx:
             tx.add(hold, at=lab.clock.now(), actor="Ada")
-            assert tasks.doubted(tx) == set()
+            assert holds.doubted(tx) == set()
 
     live(work())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from campaigns import shelf, tasks
+from campaigns import holds, shelf, tasks
 from campaigns.bench import PAUSED, Bench, answered, in_flight, segment_id
 from campaigns.engines.inline import InlineEngine
 from campaigns.history import History
@@ -452,7 +452,7 @@ def test_a_machine_that_hangs_does_not_hold_up_the_look(when: str) -> None:
         for name in CALLS:
             setattr(floor.lab.hosts["doser-1"].driver, name, never)
         with floor.lab.store.transaction() as tx:
-            tasks.hold(tx, "doser-1", f"{tasks.SILENT}: it hangs", floor.lab.clock.now())
+            holds.place(tx, "doser-1", f"{holds.SILENT}: it hangs", floor.lab.clock.now())
         if when == "broken off":
             floor.wish(id, wanted="stop", abort=True)
         before = floor.lab.clock.elapsed()
