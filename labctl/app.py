@@ -130,9 +130,18 @@ def main() -> int:
         if os.environ.get("LABCTL_DEBUG"):
             raise
         return show(error)
+    except Exception as error:
+        if not came_of_ctrl_c(error):
+            raise
+        return interrupted()
     if status == INTERRUPTED:  # typer's answer to Ctrl-C
         return interrupted()
     return status if isinstance(status, int) else 0  # what `raise typer.Exit(1)` comes back as
+
+
+def came_of_ctrl_c(error: Exception) -> bool:
+    """Whether a library that was being loaded made an error of its own of the Ctrl-C: pydantic's checks are built in Rust."""
+    return KeyboardInterrupt.__name__ in str(error)
 
 
 def unread() -> int:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydantic_core import SchemaValidator, core_schema
 
 from labctl import wiring
 from labctl.app import main
@@ -143,6 +144,24 @@ def test_ctrl_c_at_the_question_writes_nothing_and_says_what_to_type(
     assert main() == 130
     assert capsys.readouterr().err == "stopped by Ctrl-C; the same command can be typed again\n"
     assert len(glance.tasks(database_place(asked))) == 3
+
+
+def test_ctrl_c_while_a_check_is_built_in_rust_is_ctrl_c(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(pattern: str) -> None:
+        raise KeyboardInterrupt
+
+    def loaded(count: int) -> None:
+        monkeypatch.setattr("re.compile", pressed)
+        schema = core_schema.nullable_schema(core_schema.str_schema(pattern="S-[0-9]+"))
+        SchemaValidator(schema, core_schema.CoreConfig(regex_engine="python-re"))
+
+    monkeypatch.setattr("labctl.asking.scanned", loaded)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["labctl", "task", "done", "1", *READ])
+    assert main() == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; the same command can be typed again\n"
 
 
 def test_what_was_answered_is_not_answered_again_by_another(asked: Path) -> None:
