@@ -58,7 +58,9 @@ def carried_on(folder: Path, number: int, seed: int, experiments: int) -> Counte
             break
         assert not known or known[0]["state"] in ("running", "paused"), known
     else:
-        lab("campaign", "run", lab.campaign)
+        subprocess.run(
+            [*LABCTL, "campaign", "run", lab.campaign], cwd=lab.folder, stdout=subprocess.DEVNULL, check=True
+        )
     check(lab, experiments)
     lab.close()
     return endings
